@@ -1,0 +1,96 @@
+"""What may be asked of a compression, and what is measured about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from slimscan.nouns.codec import Setting
+
+Peak = Literal["stored", "range", "dtype"] | float
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """raw bytes / bytes on disk is to be `value`, within 2 %."""
+
+    value: float
+
+    def __str__(self) -> str:
+        return f"ratio:{self.value:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class Psnr:
+    """PSNR over the whole volume is to be at least `db` and at most 0.1 dB more; the peak is named."""
+
+    db: float
+    peak: Peak = "stored"
+
+    def __str__(self) -> str:
+        return f"psnr:{self.db:g}dB,peak={self.peak}"
+
+
+@dataclass(frozen=True, slots=True)
+class MaxError:
+    """No voxel may be off by more than `value` stored units."""
+
+    value: float
+
+    def __str__(self) -> str:
+        return f"max-error:{self.value:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class Lossless:
+    """Every voxel comes back as it was."""
+
+    def __str__(self) -> str:
+        return "lossless"
+
+
+Target = Ratio | Psnr | MaxError | Lossless | Setting
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One promise and what was measured of it on the written file."""
+
+    name: str
+    asked: str
+    got: str
+    passed: bool
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """Everything measured about one compression; it travels in the file. The fields are the keys of `compress --json`.
+
+    ratio: raw_bytes / file_bytes. ratio_payload: raw_bytes / payload_bytes. ratio_bits: stored bits / file bits.
+    psnr_db, max_abs_error, mse: None when the file was not read back (--no-verify). probes: every encoding tried.
+    """
+
+    source: str
+    output: str
+    codec: str
+    setting: str
+    target: str
+    raw_bytes: int
+    file_bytes: int
+    payload_bytes: int
+    ratio: float
+    ratio_payload: float
+    ratio_bits: float
+    bits_per_voxel: float
+    psnr_db: float | None
+    peak: str
+    max_abs_error: float | None
+    mse: float | None
+    identical: bool | None
+    seconds: float
+    megabytes_per_second: float
+    probes: tuple[Mapping[str, Any], ...]
+    checks: tuple[Check, ...]
+    versions: Mapping[str, str]
+    candidates: tuple[Mapping[str, Any], ...] = ()
