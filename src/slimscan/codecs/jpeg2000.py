@@ -6,6 +6,8 @@ the estimate is good to about 1 dB, so the search measures. Lossless: the revers
 
 from __future__ import annotations
 
+from typing import Any
+
 import imagecodecs
 
 from slimscan.codecs.guard import decoded, one_slice
@@ -14,9 +16,10 @@ from slimscan.nouns import Codec, Holds, Knob, Layout, Pixels
 
 def encode(pixels: Pixels, layout: Layout, value: float | None) -> bytes:
     """One slice (1, y, x[, c]) to a bare codestream; value: PSNR in dB, None for lossless."""
-    return imagecodecs.jpeg2k_encode(
+    level: Any = 0 if value is None else value  # a float is taken; imagecodecs' own types say int
+    codestream = imagecodecs.jpeg2k_encode(
         one_slice(pixels),
-        level=0 if value is None else value,
+        level=level,
         reversible=value is None,
         bitspersample=layout.bits,
         codecformat="J2K",
@@ -24,6 +27,7 @@ def encode(pixels: Pixels, layout: Layout, value: float | None) -> bytes:
         resolutions=6,
         numthreads=1,
     )
+    return bytes(codestream)
 
 
 def decode(payload: bytes, layout: Layout) -> Pixels:
