@@ -20,9 +20,15 @@ class Lazy(Protocol):
     """Pixels that stay on disk: indexing with a slice along z reads those slices and nothing else."""
 
     @property
-    def shape(self) -> tuple[int, ...]: ...
+    def shape(self) -> tuple[int, ...]:
+        """(z, y, x) or (z, y, x, c)."""
+        ...
+
     @property
-    def dtype(self) -> np.dtype[Any]: ...
+    def dtype(self) -> np.dtype[Any]:
+        """The stored sample type."""
+        ...
+
     def __getitem__(self, index: slice) -> Pixels: ...
 
 
@@ -53,8 +59,8 @@ class Layout:
 class Volume:
     """An image with its geometry.
 
-    pixels: (z, y, x) or (z, y, x, c), in memory or Lazy. affine_mm: 4x4, voxel (x, y, z) to RAS+ mm. bits: stored bits of
-    a sample. padding: the value outside the field of view, or None. slope, intercept: real value = slope * stored +
+    pixels: (z, y, x) or (z, y, x, c), in memory or Lazy. affine_mm: 4x4, voxel (x, y, z) to RAS+ mm. bits: stored bits
+    of a sample. padding: the value outside the field of view, or None. slope, intercept: real value = slope * stored +
     intercept, in `unit`. about: the header as plain JSON values. raw_header: the header's own bytes by name, for
     writing it back byte for byte. source: the file that it came from, for messages.
     """
