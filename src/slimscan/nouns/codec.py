@@ -100,7 +100,7 @@ class Codec:
     encode(pixels, layout, value): pixels (z, y, x[, c]) of layout.dtype; value on the knob, or None for lossless.
     decode(payload, layout): the same shape and dtype; CodecError for damaged bytes.
     lossless: value None is allowed and exact. bounded: the knob is a bound on the largest error in stored units.
-    chunk: one slice a chunk, or a slab of `depth` slices. zarr_name: the codec's name in imagecodecs-zarr when a payload
+    chunk: one slice a chunk, or a slab of `depth` slices. zarr_name: its name in imagecodecs-zarr when a payload
     is a bare standard codestream of an unsigned slice that others can read.
     """
 
