@@ -1,0 +1,87 @@
+"""Shannon entropy of stored values: the bits per sample that a coder without memory cannot go below."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from slimscan.errors import InputError
+from slimscan.metrics.metric import Metric
+from slimscan.nouns import Pixels
+
+# A dense count of this many values costs 8 MB; wider ranges are sorted instead.
+_DENSE = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """How often each value occurs. values: ascending integers; counts: the same length, all above 0."""
+
+    values: NDArray[Any]
+    counts: NDArray[np.int64]
+
+    def __add__(self, other: Histogram) -> Histogram:
+        if self.values.dtype != other.values.dtype:
+            raise ValueError(f"histograms of {self.values.dtype} and {other.values.dtype} do not add")
+        values, where = np.unique(np.concatenate((self.values, other.values)), return_inverse=True)
+        counts = np.zeros(values.size, np.int64)
+        np.add.at(counts, where, np.concatenate((self.counts, other.counts)))
+        return Histogram(values, counts)
+
+    @property
+    def entropy_bits(self) -> float:
+        """-sum p log2 p in bits a sample; 0 for one value only, NaN when nothing was counted."""
+        total = int(self.counts.sum())
+        if total == 0:
+            return math.nan
+        share = self.counts / total
+        # + 0.0 turns the -0.0 of a constant image into 0.0.
+        return -float((share * np.log2(share)).sum()) + 0.0
+
+
+def histogram(pixels: Pixels) -> Histogram:
+    """The histogram of integer samples of any shape; histograms of slices add up to that of the volume.
+
+    Floats that all hold integers are counted as integers. InputError: other floats, which have no stored integers.
+    """
+    if pixels.dtype.kind == "f":
+        if not (np.isfinite(pixels).all() and np.array_equal(pixels, np.rint(pixels))):
+            raise InputError("entropy needs stored integers, and these samples are real-valued; give the stored image")
+    elif pixels.dtype.kind not in "iub":
+        raise InputError(f"entropy needs stored integers, got samples of type {pixels.dtype}; give the stored image")
+    if pixels.dtype.kind in "iu" and pixels.size:
+        low, high = int(pixels.min()), int(pixels.max())
+        if high - low < _DENSE:
+            flat = pixels.ravel()
+            # bincount wants values from 0 up; uint8 and uint16 go in as they are, without a shifted copy.
+            start = low if low < 0 or high >= _DENSE else 0
+            dense = np.bincount(flat if start == 0 else (flat.astype(np.int64, copy=False) - start))
+            found = np.flatnonzero(dense)
+            return Histogram((found + start).astype(pixels.dtype), dense[found].astype(np.int64))
+    values, counts = np.unique(pixels, return_counts=True)
+    return Histogram(values, counts.astype(np.int64))
+
+
+def entropy(image: ArrayLike) -> float:
+    """Order-0 Shannon entropy of the stored integer values, in bits a sample; 0 for a constant image.
+
+    image: any shape, integers (or floats that all hold integers); colour samples are counted together.
+    InputError: empty, or real-valued. Source: Shannon 1948, A Mathematical Theory of Communication, section 6.
+    """
+    pixels = np.asarray(image)
+    if pixels.size == 0:
+        raise InputError(f"the image has no samples, its shape is {pixels.shape}; give an image with at least one")
+    return histogram(pixels).entropy_bits
+
+
+METRICS = (
+    Metric(
+        "entropy", "Shannon entropy of the stored values", "bits a sample", "none", 0.0, 64.0,
+        "-sum over stored values v of p(v) log2 p(v)",
+        "Shannon 1948, A Mathematical Theory of Communication, section 6", entropy, "texture",
+    ),
+)  # fmt: skip
