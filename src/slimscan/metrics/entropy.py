@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,14 +25,6 @@ class Histogram:
     values: NDArray[Any]
     counts: NDArray[np.int64]
 
-    def __add__(self, other: Histogram) -> Histogram:
-        if self.values.dtype != other.values.dtype:
-            raise ValueError(f"histograms of {self.values.dtype} and {other.values.dtype} do not add")
-        values, where = np.unique(np.concatenate((self.values, other.values)), return_inverse=True)
-        counts = np.zeros(values.size, np.int64)
-        np.add.at(counts, where, np.concatenate((self.counts, other.counts)))
-        return Histogram(values, counts)
-
     @property
     def entropy_bits(self) -> float:
         """-sum p log2 p in bits a sample; 0 for one value only, NaN when nothing was counted."""
@@ -44,7 +37,7 @@ class Histogram:
 
 
 def histogram(pixels: Pixels) -> Histogram:
-    """The histogram of integer samples of any shape; histograms of slices add up to that of the volume.
+    """The histogram of integer samples of any shape; those of slices, merged, are that of the volume.
 
     Floats that all hold integers are counted as integers. InputError: other floats, which have no stored integers.
     """
@@ -63,6 +56,17 @@ def histogram(pixels: Pixels) -> Histogram:
             found = np.flatnonzero(dense)
             return Histogram((found + start).astype(pixels.dtype), dense[found].astype(np.int64))
     values, counts = np.unique(pixels, return_counts=True)
+    return Histogram(values, counts.astype(np.int64))
+
+
+def merged(histograms: Iterable[Histogram]) -> Histogram:
+    """The histogram of all the samples of several, which are of one dtype. The empty case: no values."""
+    parts = tuple(histograms)
+    if not parts:
+        return Histogram(np.empty(0, np.int64), np.empty(0, np.int64))
+    values, where = np.unique(np.concatenate([part.values for part in parts]), return_inverse=True)
+    # The weights are counts under 2**53, which float64 adds exactly.
+    counts = np.bincount(where, np.concatenate([part.counts for part in parts]), values.size)
     return Histogram(values, counts.astype(np.int64))
 
 

@@ -19,6 +19,8 @@ from slimscan.errors import InputError
 from slimscan.metrics.metric import Metric
 from slimscan.nouns import Peak, Pixels
 
+_PART = 1 << 20
+
 
 @dataclass(frozen=True, slots=True)
 class ErrorSums:
@@ -45,17 +47,25 @@ class ErrorSums:
 
 
 def error_sums(reference: Pixels, test: Pixels, mask: Pixels | None = None) -> ErrorSums:
-    """The sums of one slice or block; the temporaries are as large as the block.
+    """The sums of one slice or block, worked through in parts of at most about a million samples.
 
-    reference, test: the same shape, any real type. mask: the same shape without the colour axis, or the same shape;
-    non-zero is counted. Samples of at most 16 bits are subtracted in int32, all others in float64, so a difference
-    of integers is exact up to 2**53 and never wraps. InputError: shapes differ. The empty case: all sums are 0.
+    reference, test: the same shape, any real type. mask: the same shape, or that without the colour axis; non-zero is
+    counted. Samples of at most 16 bits are subtracted in int32, all others in float64: differences of integers are
+    exact up to 2**53 and never wrap. InputError: shapes differ. The empty case: all sums are 0.
     """
     if reference.shape != test.shape:
         raise InputError(f"the reference is {reference.shape} and the test is {test.shape}; give images of one shape")
+    if (
+        mask is not None
+        and mask.shape != reference.shape
+        and (reference.ndim < 3 or mask.shape != reference.shape[:-1])
+    ):
+        raise InputError(f"the mask is {mask.shape} and the image is {reference.shape}; give a mask of that shape")
+    if reference.size > _PART and reference.shape[0] > 1:
+        step = max(1, reference.shape[0] * _PART // reference.size)
+        parts = (slice(start, start + step) for start in range(0, reference.shape[0], step))
+        return pooled(error_sums(reference[p], test[p], None if mask is None else mask[p]) for p in parts)
     if mask is not None:
-        if mask.shape != reference.shape and (reference.ndim < 3 or mask.shape != reference.shape[:-1]):
-            raise InputError(f"the mask is {mask.shape} and the image is {reference.shape}; give a mask of that shape")
         inside = mask != 0
         reference, test = reference[inside], test[inside]
     if reference.size == 0:

@@ -11,6 +11,7 @@ their weights by the weights' sum, so that values over fewer scales stay compara
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -118,31 +119,36 @@ def ssim_3d(
     first, second, data_range = _admitted(reference, test, peak, bits)
     if first.ndim < 3:
         raise InputError(f"the images are {first.shape}; ssim_3d takes (z, y, x) or (z, y, x, c)")
-    total, count = slab_ssim_3d(first, second, data_range, None if mask is None else np.asarray(mask))
+    inside = None if mask is None else np.asarray(mask)
+    if inside is not None and inside.shape != first.shape[:3]:
+        raise InputError(f"the mask is {inside.shape} and the image is {first.shape}; give a mask of that shape")
+    total, count = slab_ssim_3d(list(first), list(second), data_range, None if inside is None else list(inside))
     return total / count if count else math.nan
 
 
-def slab_ssim_3d(reference: Pixels, test: Pixels, data_range: float, mask: Pixels | None = None) -> tuple[float, float]:
-    """(sum of the 3D SSIM over the valid region, voxels counted) of a slab of at least 11 slices; (0, 0) for less.
+def slab_ssim_3d(
+    reference: Sequence[Pixels], test: Sequence[Pixels], data_range: float, mask: Sequence[Pixels] | None = None
+) -> tuple[float, float]:
+    """(sum of the 3D SSIM over the valid region, voxels counted) of a slab of slices (y, x[, c]); (0, 0) under 11.
 
-    Slabs that overlap by 10 slices cover the valid region of a volume once, so their sums add up to the volume's.
+    Slabs that overlap by 10 slices cover the valid region of a volume once: their sums add up to the volume's.
     """
-    if min(reference.shape[:3]) < SIDE:
+    height, width = reference[0].shape[:2]
+    if min(len(reference), height, width) < SIDE:
         return 0.0, 0.0
-    if reference.ndim == 4:
-        each = [slab_ssim_3d(reference[..., c], test[..., c], data_range, mask) for c in range(reference.shape[3])]
-        return math.fsum(s[0] for s in each), math.fsum(s[1] for s in each)
     sums, counts = [], []
-    for rows in bands(reference.shape[1], 8 * BAND // (reference.shape[0] * reference.shape[2])):
-        luminance, contrast = factors(reference[:, rows], test[:, rows], data_range)
-        luminance *= contrast
-        if mask is None:
-            sums.append(float(luminance.sum()))
-            counts.append(float(luminance.size))
-        else:
-            inside = valid(mask[:, rows]) != 0
-            sums.append(float(luminance[inside].sum()))
-            counts.append(float(inside.sum()))
+    for rows in bands(height, 8 * BAND // (len(reference) * width)):
+        first = np.stack([plane[rows] for plane in reference])
+        second = np.stack([plane[rows] for plane in test])
+        inside = None if mask is None else valid(np.stack([plane[rows] for plane in mask])) != 0
+        colours = [(first, second)]
+        if first.ndim == 4:
+            colours = [(first[..., c], second[..., c]) for c in range(first.shape[3])]
+        for x, y in colours:
+            luminance, contrast = factors(x, y, data_range)
+            luminance *= contrast
+            sums.append(float(luminance.sum() if inside is None else luminance[inside].sum()))
+            counts.append(float(luminance.size if inside is None else inside.sum()))
     return math.fsum(sums), math.fsum(counts)
 
 
