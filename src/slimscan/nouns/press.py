@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from slimscan.nouns.codec import Setting
@@ -68,7 +68,10 @@ class Receipt:
     """Everything measured about one compression; it travels in the file. The fields are the keys of `compress --json`.
 
     ratio: raw_bytes / file_bytes. ratio_payload: raw_bytes / payload_bytes. ratio_bits: stored bits / file bits.
-    psnr_db, max_abs_error, mse: None when the file was not read back (--no-verify). probes: every encoding tried.
+    psnr_db, max_abs_error, mse: None when the file was not read back (--no-verify); psnr_db is also None when nothing
+    differs (it would be infinite; `identical` says so). probes: every encoding tried. candidates: the table that "auto"
+    chose from. samples: voxels x colours. bits: stored bits of one. sha256: of the source's samples in C order, little
+    endian; decoded_sha256: of what came back.
     """
 
     source: str
@@ -94,3 +97,17 @@ class Receipt:
     checks: tuple[Check, ...]
     versions: Mapping[str, str]
     candidates: tuple[Mapping[str, Any], ...] = ()
+    samples: int = 0
+    bits: int = 0
+    sha256: str | None = None
+    decoded_sha256: str | None = None
+
+    def on_disk(self, file_bytes: int) -> Receipt:
+        """The receipt once the size of the whole output is known."""
+        return replace(
+            self,
+            file_bytes=file_bytes,
+            ratio=self.raw_bytes / file_bytes,
+            ratio_bits=self.samples * self.bits / (8 * file_bytes),
+            bits_per_voxel=8 * file_bytes / self.samples,
+        )

@@ -1,0 +1,214 @@
+"""One image there: read, survey, search, write, read back, sign the receipt."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from slimscan.codecs import codec as find_codec
+from slimscan.each import Each, threads
+from slimscan.errors import CheckFailed, InputError
+from slimscan.nouns import Lossless, Peak, Psnr, Receipt, Setting, Target, Volume
+from slimscan.press.allot import Found
+from slimscan.press.auto import choose_codec
+from slimscan.press.choose import Case, Per, check_target, prober_of, settle
+from slimscan.press.open import lazy
+from slimscan.press.outputs import Kind, Written, admit_codec, guess_overhead, kind_of, write_box, write_other
+from slimscan.press.probe import Job, Piece, Prober, run_job
+from slimscan.press.receipt import facts_for_file, sign, travelling
+from slimscan.press.staging import admit_output, staged
+from slimscan.press.store import RECEIPT
+from slimscan.press.survey import survey
+from slimscan.press.verify import Measured, checks, measure, ratio_check
+
+IN_MEMORY = 512 << 20  # volumes up to this many bytes are held decoded; larger ones are read again for every pass
+TRIES = 3  # times that a file is written until its own description is counted right
+FLOATS = "pcodec"  # takes over from the default codec when floats are to be kept exactly
+
+Progress = Callable[[str, int, int], None]  # (what is done, slices done more, slices of the volume)
+
+
+@dataclass(frozen=True)
+class Order:
+    """What was asked, in one value."""
+
+    output: Path
+    kind: Kind
+    target: Target
+    peak: Peak
+    verify: bool
+    force: bool
+    started: float
+    candidates: tuple[dict[str, Any], ...] = ()
+
+
+def compress(
+    source: str | Path | Volume,
+    output: str | Path,
+    *,
+    target: Target,
+    codec: str | None = None,
+    per: Per = "volume",
+    peak: Peak = "stored",
+    each: Each | None = None,
+    verify: bool = True,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> Receipt:
+    """Compress an image to a target, read it back, and return everything that was measured.
+
+    target: Ratio, Psnr, MaxError, Lossless or Setting. codec: a name in CODECS, "auto", or None for the setting's own,
+    else jpeg2000. peak: of the PSNR in the receipt (a Psnr target brings its own). each: a map from slimscan.each.
+    verify False skips reading back, and leaves psnr_db, mse, max_abs_error and identical None.
+
+    Raises InputError, LayoutRefused, TargetUnreachable or OutputError before anything stands at `output`, and
+    CheckFailed when what was read back is not what was promised; nothing is left at `output` then either.
+    """
+    started = time.perf_counter()
+    check_target(target)
+    kind, place = kind_of(output), Path(output)
+    admit_output(place, force, None if isinstance(source, Volume) else Path(source))
+    if isinstance(target, Setting) and codec not in (None, target.codec):
+        raise InputError(f"--codec {codec} and --setting {target} name two codecs; leave one out")
+    name = target.codec if isinstance(target, Setting) else codec
+    if name not in (None, "auto"):
+        admit_codec(kind, find_codec(name).name, output)
+    volume = _in_memory(source if isinstance(source, Volume) else lazy(source))
+    slices = volume.shape[0] if volume.shape else 0
+    seen = survey(volume, threads())
+    place.parent.mkdir(parents=True, exist_ok=True)
+    case = Case(
+        volume,
+        seen,
+        _on_grid(target),
+        per,
+        each or threads(),
+        plain=kind in ("tiff", "dicom"),
+        spool_folder=place.parent,
+        progress=None if progress is None else (lambda done: progress("encoding", done, slices)),
+    )
+    _admit_lossy(volume, case.target)
+    if isinstance(target, Psnr):
+        peak = target.peak
+    order = Order(place, kind, case.target, peak, verify, force, started)
+    if name == "auto":
+        name, candidates = choose_codec(case, kind)
+        order = replace(order, candidates=candidates)
+    return _press(order, case, name or _default(case))
+
+
+def _press(order: Order, case: Case, name: str) -> Receipt:
+    """Search and write; again when the file's own description turned out larger or smaller than was counted."""
+    prober = prober_of(case, name)
+    extra = guess_overhead(order.kind, case.volume, prober.scheme, case.bits)
+    try:
+        for attempt in range(TRIES):
+            case = replace(case, overhead=extra)
+            pieces, found = settle(case, prober)
+            with staged(order.output, order.force) as stage:
+                receipt = _write(order, case, prober, pieces, found, stage.path)
+                failed = [check for check in receipt.checks if not check.passed]
+                miscounted = [check for check in failed if check.name == "ratio"] == failed != []
+                if not failed:
+                    return receipt
+                stage.keep = False
+                if not miscounted or attempt == TRIES - 1 or receipt.file_bytes - receipt.payload_bytes == extra:
+                    raise CheckFailed(
+                        "; ".join(f"{case.volume.source}: {c.name}: asked {c.asked}, got {c.got}" for c in failed)
+                    )
+                extra = receipt.file_bytes - receipt.payload_bytes
+    finally:
+        prober.spool.close()
+    raise AssertionError("the loop returns or raises")
+
+
+def _write(order: Order, case: Case, prober: Prober, pieces: list[Piece], found: Found | None, hidden: Path) -> Receipt:
+    volume, scheme = case.volume, prober.scheme
+    values = found.values if found else (_given(order.target),) * len(pieces)
+    written: Written
+    if order.kind == "box":
+        written = write_box(hidden, volume, scheme, case.bits, _payloads(case, prober, pieces, found), RECEIPT)
+    else:
+        if found is None:
+            prober.run(pieces, values)
+        keys = list(zip(pieces, values, strict=True))
+        facts = facts_for_file(scheme.codec, values)
+        written = write_other(order.kind, hidden, volume, scheme, lambda index: prober.spool.get(keys[index]), facts)
+    peak = case.peak(order.peak)
+    measured: Measured | None = None
+    if order.verify:
+        measured = measure(volume, written.decode, pieces, threads(), scheme.background)
+    promised = checks(order.target, measured, peak, str(order.peak)) if measured else []
+    receipt = sign(order, case, scheme, values, prober.log, written.payload_bytes, measured, promised)
+    written.finish(travelling(receipt, measured))
+    receipt = receipt.on_disk(_size(hidden))
+    if order.kind != "pixels":
+        exact = all(value is None for value in values)
+        promised = [*promised, *ratio_check(order.target, receipt.ratio, exact)]
+    seconds = time.perf_counter() - order.started
+    speed = receipt.raw_bytes / 1e6 / seconds
+    return replace(receipt, checks=tuple(promised), seconds=seconds, megabytes_per_second=speed)
+
+
+def _payloads(case: Case, prober: Prober, pieces: list[Piece], found: Found | None) -> Iterator[bytes]:
+    """The chunks in order: from the spool after a search, else encoded as they are written."""
+    if found is not None:
+        for piece, value in zip(pieces, found.values, strict=True):
+            yield prober.spool.get((piece, value))
+        return
+    value = _given(case.target)
+    jobs = (Job(prober.scheme, case.volume.slices(*piece), value, False) for piece in pieces)
+    for piece, (payload, _, _) in zip(pieces, case.each(run_job, jobs), strict=True):
+        if case.progress is not None:
+            case.progress(piece[1] - piece[0])
+        yield payload
+
+
+def _given(target: Target) -> float | None:
+    return target.value if isinstance(target, Setting) else None
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file, or of all files of a folder."""
+    return path.stat().st_size if path.is_file() else sum(f.stat().st_size for f in path.rglob("*") if f.is_file())
+
+
+def _on_grid(target: Target) -> Target:
+    """A setting with its value checked and put on the knob's grid."""
+    if not isinstance(target, Setting):
+        return target
+    found = find_codec(target.codec)
+    if target.value is None:
+        if not found.lossless:
+            raise InputError(f"{target}: {found.name} has no exact mode; `slimscan codecs` lists those that have")
+        return target
+    if found.knob is None:
+        raise InputError(f"{target}: {found.name} is exact only; want {found.name}@lossless")
+    return Setting(found.name, found.knob.check(found.name, target.value))
+
+
+def _admit_lossy(volume: Volume, target: Target) -> None:
+    exact = isinstance(target, Lossless) or (isinstance(target, Setting) and target.value is None)
+    if volume.about.get("palette") and not exact:
+        raise InputError(
+            f"{volume.source}: palette colours are numbers of a table, not brightness; only --lossless is safe"
+        )
+
+
+def _default(case: Case) -> str:
+    """The codec when none is named: JPEG 2000, or one that takes floats when they must be kept exactly."""
+    fits = case.seen.whole and case.seen.high - case.seen.low <= 65535
+    return FLOATS if isinstance(case.target, Lossless) and not fits else "jpeg2000"
+
+
+def _in_memory(volume: Volume) -> Volume:
+    """Small volumes are read once; large ones stay on disk."""
+    size = int(np.prod(volume.shape, dtype=np.int64)) * np.dtype(volume.pixels.dtype).itemsize
+    if isinstance(volume.pixels, np.ndarray) or size > IN_MEMORY or 0 in volume.shape:
+        return volume
+    return replace(volume, pixels=np.asarray(volume.pixels[0 : volume.shape[0]]))

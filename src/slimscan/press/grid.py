@@ -1,0 +1,101 @@
+"""The grid: how stored values become the unsigned integers that codecs take, and back.
+
+    stored = offset + step * code,  0 <= code < 2**bits
+
+Integers are shifted by their minimum (step 1, exact): no sign, no unused bits. Values that need more than 16 bits, or
+floats that are not whole, are mapped linearly to 16 bits; then half a step is lost, recorded, and counted in every error.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from slimscan.nouns import Pixels, Volume
+from slimscan.press.survey import Survey
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """dtype: the stored type. bits: significant bits of a code. code_dtype: the type that the codec sees."""
+
+    dtype: str
+    offset: float
+    step: float
+    bits: int
+    code_dtype: str
+
+    @property
+    def identity(self) -> bool:
+        """Whether codes are the stored values themselves."""
+        return self.dtype == self.code_dtype and self.offset == 0 and self.step == 1
+
+    @property
+    def exact(self) -> bool:
+        """Whether every stored value comes back from its code."""
+        return self.step == 1
+
+    def codes(self, pixels: Pixels) -> Pixels:
+        """Stored values to unsigned codes."""
+        if self.identity:
+            return pixels
+        if self.step == 1 and pixels.dtype.kind in "iu" and pixels.dtype.itemsize <= 2:
+            # Modular arithmetic in 16 bits: exact, and no wider copy.
+            shifted = pixels.astype(np.uint16) - np.uint16(int(self.offset) & 0xFFFF)
+            return shifted.astype(self.code_dtype, copy=False)
+        scaled = (pixels.astype(np.float64) - self.offset) / self.step
+        return np.clip(np.rint(scaled), 0, 2**self.bits - 1).astype(self.code_dtype)
+
+    def stored(self, codes: Pixels) -> Pixels:
+        """Unsigned codes to stored values of the stored type."""
+        if self.identity:
+            return codes
+        kind = np.dtype(self.dtype)
+        if self.step == 1 and kind.kind in "iu" and kind.itemsize <= 2:
+            shifted = codes.astype(np.uint16) + np.uint16(int(self.offset) & 0xFFFF)
+            return shifted.astype(kind)
+        values = codes * self.step + self.offset
+        if kind.kind in "iu":
+            limits = np.iinfo(kind)
+            return np.clip(np.rint(values), limits.min, limits.max).astype(kind)
+        return np.asarray(values.astype(kind))
+
+
+def grid_for(volume: Volume, seen: Survey) -> Grid:
+    """The grid of a surveyed volume: exact when its integers span at most 16 bits. Background has no say in it."""
+    dtype = stored_dtype(volume)
+    span = seen.inside_high - seen.inside_low
+    if not (seen.whole and span <= 65535):
+        return Grid(dtype, seen.inside_low, span / 65535, 16, "uint16")
+    high, low = int(seen.inside_high), int(seen.inside_low)
+    shifted = low if low < 0 or dtype not in ("uint8", "uint16") or high.bit_length() > (high - low).bit_length() else 0
+    bits = max(1, (high - shifted).bit_length())
+    return Grid(dtype, float(shifted), 1.0, bits, "uint8" if bits <= 8 else "uint16")
+
+
+def plain_grid(volume: Volume, bits: int) -> Grid:
+    """Codes are the stored values themselves, sign and all: for files whose readers know no grid."""
+    dtype = stored_dtype(volume)
+    return Grid(dtype, 0.0, 1.0, bits, dtype)
+
+
+def stored_dtype(volume: Volume) -> str:
+    """The stored type in this machine's byte order."""
+    return str(np.dtype(volume.pixels.dtype).newbyteorder("="))
+
+
+def stored_bits(volume: Volume, seen: Survey) -> int:
+    """Bits of a stored sample: what the header declares, but for a 16-bit container the bits that its range needs.
+
+    The peak of a PSNR named "stored" is 2**bits - 1. A reader that knows the bits (DICOM's BitsStored) is believed;
+    others say the size of the container, and 12-bit pixels in uint16 must not gain 24 dB from it.
+    """
+    if volume.about.get("bits_declared"):
+        return volume.bits
+    if np.dtype(volume.pixels.dtype).itemsize == 1:
+        return 8
+    if not seen.whole or seen.high - seen.low > 65535:
+        return 16
+    top = seen.high if seen.low >= 0 else seen.high - seen.low  # background counts: the header would hold it
+    return min(16, max(8, int(top).bit_length()))

@@ -1,0 +1,160 @@
+"""Reading: any file as a volume, lazily or whole, and only the chunks that are asked for."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from slimscan import files
+from slimscan.each import threads
+from slimscan.errors import CodecError, NotReadable
+from slimscan.files.ozx import Box, is_box, open_box
+from slimscan.files.zarr_foreign import read_foreign
+from slimscan.nouns import Pixels, Volume
+from slimscan.press.scheme import Scheme, decode
+from slimscan.press.store import chunk_pieces, described, volume_facts
+
+CACHED_BYTES = 64 << 20  # decoded chunks that are kept for the next look
+
+
+class ChunkedPixels:
+    """Pixels of a container: indexing along z decodes the chunks that it touches, in threads, and no other."""
+
+    def __init__(self, shape: tuple[int, ...], scheme: Scheme, payload: Callable[[int], bytes], name: str) -> None:
+        self.shape = shape
+        self.dtype = np.dtype(scheme.grid.dtype)
+        self._scheme = scheme
+        self._payload = payload
+        self._name = name
+        self._pieces = chunk_pieces(shape[0], scheme.depth)
+        self._cache: OrderedDict[int, Pixels] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def chunk(self, index: int) -> Pixels:
+        """One chunk decoded; CodecError naming the file and the chunk when it is damaged."""
+        with self._lock:
+            if index in self._cache:
+                self._cache.move_to_end(index)
+                return self._cache[index]
+        start, stop = self._pieces[index]
+        try:
+            pixels = decode(self._scheme, self._payload(index), (stop - start, *self.shape[1:]))
+        except CodecError as error:
+            message = str(error)
+            raise type(error)(
+                message if self._name in message else f"{self._name}: chunk {index}: {message}"
+            ) from error
+        with self._lock:
+            self._cache[index] = pixels
+            while len(self._cache) > 1 and sum(kept.nbytes for kept in self._cache.values()) > CACHED_BYTES:
+                self._cache.popitem(last=False)
+        return pixels
+
+    def __getitem__(self, index: slice) -> Pixels:
+        wanted = range(*index.indices(self.shape[0]))
+        if not wanted:
+            return np.empty((0, *self.shape[1:]), self.dtype)
+        depth = self._scheme.depth
+        touched = sorted({z // depth for z in wanted})
+        if len(touched) == 1:
+            held = self.chunk(touched[0])
+            return (
+                held[np.array(wanted) - touched[0] * depth]
+                if wanted.step != 1
+                else held[wanted[0] - touched[0] * depth : wanted[-1] + 1 - touched[0] * depth]
+            )
+        out = np.empty((len(wanted), *self.shape[1:]), self.dtype)
+        for number, held in zip(touched, threads()(self.chunk, touched), strict=True):
+            for row, z in enumerate(wanted):
+                if z // depth == number:
+                    out[row] = held[z - number * depth]
+        return out
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An image that stays on disk. opened[100:110, 50:200] reads and decodes only what it touches."""
+
+    volume: Volume
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(z, y, x) or (z, y, x, c)."""
+        return self.volume.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The stored sample type."""
+        return np.dtype(self.volume.pixels.dtype)
+
+    @property
+    def affine_mm(self) -> Pixels:
+        """4x4, voxel (x, y, z) to RAS+ mm."""
+        return self.volume.affine_mm
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, index: Any) -> Any:
+        parts = index if isinstance(index, tuple) else (index,)
+        if Ellipsis in parts:
+            at = parts.index(Ellipsis)
+            parts = (*parts[:at], *[slice(None)] * (len(self.shape) - len(parts) + 1), *parts[at + 1 :])
+        first, rest = (parts[0], parts[1:]) if parts else (slice(None), ())
+        if isinstance(first, slice):
+            start, stop, step = first.indices(self.shape[0])
+            if step < 0:
+                rows = range(start, stop, step)
+                forward = self.volume.pixels[slice(rows[-1], rows[0] + 1, -step)] if rows else self.volume.pixels[0:0]
+                return np.asarray(forward)[::-1][(slice(None), *rest)]
+            return np.asarray(self.volume.pixels[start:stop:step])[(slice(None), *rest)]
+        if isinstance(first, (int, np.integer)):
+            z = int(first) + self.shape[0] if first < 0 else int(first)
+            if not 0 <= z < self.shape[0]:
+                raise IndexError(f"slice {first} is outside 0..{self.shape[0] - 1}")
+            return np.asarray(self.volume.pixels[z : z + 1])[0][tuple(rest)]
+        return np.asarray(self.volume.pixels[0 : self.shape[0]])[index]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Pixels:
+        whole = np.asarray(self.volume.pixels[0 : self.shape[0]])
+        return whole if dtype is None else whole.astype(dtype)
+
+
+def lazy(path: str | Path) -> Volume:
+    """The volume in a file or folder, its pixels on disk until they are asked for.
+
+    NotReadable, GeometryError or InputError, in one line that names the file, when it cannot be used.
+    """
+    place = Path(path)
+    if not is_box(place):
+        return files.read(place)
+    try:
+        box = open_box(place)
+        scheme, said, shape = described(box)
+    except NotReadable:
+        if place.suffix == ".ozx":
+            raise
+        return read_foreign(place)
+    return boxed(box, scheme, said, shape)
+
+
+def boxed(box: Box, scheme: Scheme, said: Any, shape: tuple[int, ...]) -> Volume:
+    """The volume of an opened container."""
+    return Volume(ChunkedPixels(shape, scheme, box.chunk, str(box.path)), **volume_facts(box, said))
+
+
+def read(path: str | Path) -> Volume:
+    """The volume in a file or folder, with its pixels in memory."""
+    found = lazy(path)
+    return replace(found, pixels=np.asarray(found.pixels[0 : found.shape[0]]))
+
+
+def open_image(path: str | Path) -> Opened:
+    """An image that stays on disk and is indexed like an array: slimscan.open(path)[100:110, 50:200]."""
+    return Opened(lazy(path))

@@ -1,0 +1,148 @@
+"""Where the bytes go: one function a kind of output. OUT's suffix decides the kind.
+
+.ozx .zarr                   chunks of any codec, with the receipt inside
+.tif .tiff                   OME-TIFF of JPEG 2000 or JPEG XL codestreams
+.dcm, a folder ending in /   DICOM with a standard transfer syntax
+.nii .nii.gz .mha .nrrd      decoded pixels, for programs that know none of this
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from slimscan import files
+from slimscan.errors import InputError
+from slimscan.files import ozx
+from slimscan.nouns import Pixels, Volume
+from slimscan.press.open import ChunkedPixels
+from slimscan.press.scheme import Scheme, decode
+from slimscan.press.store import RECEIPT, array_json, chunk_pieces, extras, root_json, shard_key
+
+Kind = Literal["box", "tiff", "dicom", "pixels"]
+
+RECEIPT_GUESS = 620  # bytes of a compressed receipt, before it is known
+
+# Codecs whose codestreams other programs read in these files.
+IN_TIFF = ("jpeg2000", "jpegxl")
+IN_DICOM = ("jpeg2000", "jpegls", "htj2k")
+
+
+def kind_of(output: str | Path) -> Kind:
+    """The kind of output that a name asks for; InputError with the names that are allowed."""
+    text = str(output)
+    name = Path(text).name.lower()
+    if name.endswith((".ozx", ".zarr")):
+        return "box"
+    if name.endswith((".tif", ".tiff")):
+        return "tiff"
+    if name.endswith(".dcm") or text.endswith("/"):
+        return "dicom"
+    if name.endswith((".nii", ".nii.gz", ".mha", ".mhd", ".nrrd")):
+        return "pixels"
+    raise InputError(
+        f"{output}: the name of the output decides its format; allowed: .ozx .zarr .nii .nii.gz .tif .mha .nrrd .dcm, "
+        "or a folder ending in / for DICOM"
+    )
+
+
+def admit_codec(kind: Kind, name: str, output: str | Path) -> None:
+    """InputError when files of that kind have no place for the codec."""
+    allowed = {"tiff": IN_TIFF, "dicom": IN_DICOM}.get(kind)
+    if allowed and name not in allowed:
+        raise InputError(f"{output}: this format holds {', '.join(allowed)}, not {name}; choose one, or write .ozx")
+
+
+@dataclass(frozen=True)
+class Written:
+    """payload_bytes: of the chunks alone. decode: index of a chunk -> its pixels, read from what lies on the disk.
+
+    finish: appends the receipt and closes the file.
+    """
+
+    payload_bytes: int
+    decode: Callable[[int], Pixels]
+    finish: Callable[[bytes], None]
+
+
+def box_entries(volume: Volume, scheme: Scheme, bits: int) -> dict[str, bytes]:
+    """The small entries of a container, but for the receipt."""
+    return {
+        "zarr.json": ozx.compact(root_json(volume, scheme, bits)),
+        "0/zarr.json": ozx.compact(array_json(volume, scheme)),
+        **extras(volume),
+    }
+
+
+def guess_overhead(kind: Kind, volume: Volume, scheme: Scheme, bits: int) -> int:
+    """Bytes of the file beside its payloads, before it is written; the written file corrects the guess."""
+    if kind == "pixels":
+        return 0  # the target speaks of the codec's bytes: decoded pixels have a size of their own
+    chunks = len(chunk_pieces(volume.shape[0], scheme.depth))
+    if kind == "box":
+        sizes = {name: len(content) for name, content in box_entries(volume, scheme, bits).items()}
+        return ozx.overhead(sizes | {RECEIPT: RECEIPT_GUESS}, chunks, zipped=True)
+    return 600 + chunks * (24 if kind == "tiff" else 1600)
+
+
+def write_box(
+    path: Path, volume: Volume, scheme: Scheme, bits: int, payloads: Iterable[bytes], receipt_name: str
+) -> Written:
+    """A container, open until finish() is called with the receipt."""
+    writer = ozx.Writer(path)
+    entries = box_entries(volume, scheme, bits)
+    try:
+        for name in ("zarr.json", "0/zarr.json"):
+            writer.entry(name, entries.pop(name))
+        payload_bytes = writer.shard(shard_key(volume), payloads)
+        for name, content in entries.items():
+            writer.entry(name, content)
+    except BaseException:
+        writer.__exit__()
+        raise
+    pieces = chunk_pieces(volume.shape[0], scheme.depth)
+
+    def decode_chunk(index: int) -> Pixels:
+        start, stop = pieces[index]
+        return decode(scheme, writer.written(index), (stop - start, *volume.shape[1:]))
+
+    def finish(receipt: bytes) -> None:
+        with writer:
+            if receipt:
+                writer.entry(receipt_name, receipt)
+
+    return Written(payload_bytes, decode_chunk, finish)
+
+
+def write_other(
+    kind: Kind, path: Path, volume: Volume, scheme: Scheme, payload: Callable[[int], bytes], facts: Mapping[str, object]
+) -> Written:
+    """Any other kind of file, whole, from payloads by chunk; what is read back comes through the file's own reader."""
+    pieces = chunk_pieces(volume.shape[0], scheme.depth)
+    if kind == "pixels":
+        decoded = ChunkedPixels(volume.shape, scheme, payload, volume.source)
+        files.write(replace(volume, pixels=decoded), path)
+        payload_bytes = sum(len(payload(index)) for index in range(len(pieces)))
+    else:
+        frames = [payload(index) for index in range(len(pieces))]
+        payload_bytes = sum(map(len, frames))
+        _write_frames(kind, path, volume, scheme, frames, facts)
+    back = files.read(path)
+    if back.shape != volume.shape:
+        raise InputError(f"{path}: a volume of shape {volume.shape} comes back as {back.shape}; write .ozx instead")
+    return Written(payload_bytes, lambda index: back.slices(*pieces[index]), lambda _receipt: None)
+
+
+def _write_frames(
+    kind: Kind, path: Path, volume: Volume, scheme: Scheme, frames: list[bytes], facts: Mapping[str, object]
+) -> None:
+    if kind == "tiff":
+        from slimscan.files import tiff
+
+        tiff.write_encoded(path, volume, frames, scheme.codec, scheme.grid.bits)
+        return
+    from slimscan.files import dicom
+
+    dicom.write_encoded(path, volume, frames, codec=scheme.codec, bits=scheme.grid.bits, **facts)

@@ -1,0 +1,165 @@
+"""Probes: encode pieces of a volume at some place of the knob, decode them, measure, remember.
+
+A probe is never thrown away: what was encoded once for a piece and a value is looked up, and its payload is kept in an
+unnamed temporary file, so that the written file is the very bytes that were measured.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from slimscan.each import Each
+from slimscan.nouns import Pixels, Volume
+from slimscan.press.scheme import Scheme, decode, encode, prepare
+
+Piece = tuple[int, int]  # slices start..stop-1
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """nbytes: payload. sse: sum of squared errors in stored units. worst: largest error. voxels: samples of the piece."""
+
+    nbytes: int
+    sse: float
+    worst: float
+    voxels: int
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One piece at one value, with everything a worker anywhere needs."""
+
+    scheme: Scheme
+    pixels: Pixels
+    value: float | None
+    measure: bool
+
+
+def run_job(job: Job) -> tuple[bytes, float, float]:
+    """(payload, sum of squared errors, largest error); the errors are NaN when not measured."""
+    ready = prepare(job.scheme, job.pixels)
+    payload = encode(job.scheme, ready, job.value)
+    if not job.measure:
+        return payload, float("nan"), float("nan")
+    if job.value is None and job.scheme.grid.exact:
+        return payload, 0.0, 0.0
+    sse, worst = errors(job.pixels, decode(job.scheme, payload, job.pixels.shape))
+    return payload, sse, worst
+
+
+def errors(reference: Pixels, test: Pixels) -> tuple[float, float]:
+    """(sum of squared differences, largest absolute difference) in float64."""
+    if reference.dtype.kind in "iu" and reference.dtype.itemsize <= 2:
+        # int32 holds every difference of 16-bit values and float64 every sum of their squares: exact, half the memory.
+        difference = reference.astype(np.int32)
+        difference -= test
+        flat = difference.ravel().astype(np.float64)
+        return float(flat @ flat), float(np.abs(difference).max(initial=0))
+    exact = reference.astype(np.float64) - test.astype(np.float64)
+    return float((exact * exact).sum()), float(np.abs(exact).max(initial=0))
+
+
+@dataclass
+class Prober:
+    """Runs jobs over pieces of one volume and remembers every sample."""
+
+    volume: Volume
+    scheme: Scheme
+    each: Each
+    measure: bool
+    keep: bool = True
+    samples: dict[tuple[Piece, float | None], Sample] = field(default_factory=dict)
+    log: list[dict[str, Any]] = field(default_factory=list)
+    spool: Spool = field(default_factory=lambda: Spool())
+    progress: Any = None
+
+    def run(self, pieces: Sequence[Piece], values: Sequence[float | None], *, spool: bool = True) -> list[Sample]:
+        """The sample of every piece at its value; only what is not known yet is encoded."""
+        wanted = [
+            (piece, value)
+            for piece, value in zip(pieces, values, strict=True)
+            if (piece, value) not in self.samples or (spool and (piece, value) not in self.spool)
+        ]
+        jobs = (Job(self.scheme, self.volume.slices(*piece), value, self.measure) for piece, value in wanted)
+        for (piece, value), (payload, sse, worst) in zip(wanted, self.each(run_job, jobs), strict=True):
+            voxels = int(np.prod(self.volume.shape[1:])) * (piece[1] - piece[0])
+            self.samples[piece, value] = Sample(len(payload), sse, worst, voxels)
+            if spool:
+                self.spool.put((piece, value), payload)
+            if self.progress is not None:
+                self.progress(piece[1] - piece[0])
+        out = [self.samples[piece, value] for piece, value in zip(pieces, values, strict=True)]
+        if wanted:
+            self._note(pieces, values, out, len(wanted))
+        return out
+
+    def _note(
+        self, pieces: Sequence[Piece], values: Sequence[float | None], out: Sequence[Sample], encoded: int
+    ) -> None:
+        slices = sum(stop - start for start, stop in pieces)
+        distinct = sorted({-1.0 if value is None else value for value in values})
+        voxels = sum(sample.voxels for sample in out)
+        self.log.append(
+            {
+                "codec": self.scheme.codec,
+                "value": distinct[0] if len(distinct) == 1 and distinct[0] >= 0 else None,
+                "values": [distinct[0], distinct[-1]],
+                "slices": slices,
+                "part": round(slices / self.volume.shape[0], 4),
+                "encoded": encoded,
+                "payload_bytes": sum(sample.nbytes for sample in out),
+                "mse": sum(sample.sse for sample in out) / voxels if self.measure else None,
+                "max_abs_error": max(sample.worst for sample in out) if self.measure else None,
+            }
+        )
+
+
+class Spool:
+    """Payloads by key in one unnamed temporary file: nothing is left behind, whatever happens to the process."""
+
+    def __init__(self) -> None:
+        self._folder: Path | None = None
+        self._opened: IO[bytes] | None = None
+        self._places: dict[Any, tuple[int, int]] = {}
+        self._end = 0
+        self._lock = threading.Lock()
+
+    def place(self, folder: Path | None) -> None:
+        """Use that folder's disk: the output's, since a temporary folder may be memory."""
+        self._folder = folder
+
+    @property
+    def _file(self) -> IO[bytes]:
+        if self._opened is None:
+            self._opened = tempfile.TemporaryFile(prefix=".slimscan-", dir=self._folder)  # noqa: SIM115 (kept open)
+        return self._opened
+
+    def __contains__(self, key: Any) -> bool:
+        return key in self._places
+
+    def put(self, key: Any, payload: bytes) -> None:
+        """Keep the payload."""
+        with self._lock:
+            self._file.seek(self._end)
+            self._file.write(payload)
+            self._places[key] = (self._end, len(payload))
+            self._end += len(payload)
+
+    def get(self, key: Any) -> bytes:
+        """The payload of that key."""
+        with self._lock:
+            start, length = self._places[key]
+            self._file.seek(start)
+            return self._file.read(length)
+
+    def close(self) -> None:
+        """Give the disk space back."""
+        if self._opened is not None:
+            self._opened.close()

@@ -1,0 +1,114 @@
+"""The search chunk by chunk: every chunk has its own place on the knob and its own goal.
+
+Used for a largest error, where one bad chunk would decide for all, and for `--per slice`, where each slice meets the
+target by itself, as the papers did. All chunks take a step together, in parallel; those that are done rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from slimscan.nouns import Codec
+from slimscan.press.allot import Found
+from slimscan.press.goal import Goal
+from slimscan.press.probe import Piece, Prober, Sample
+from slimscan.press.search import Axis, Curve, Unreachable, Value, solve
+
+ROUNDS = 5
+PART_STEPS = 6
+
+
+def search_each(
+    found: Codec,
+    prober: Prober,
+    chunks: Sequence[Piece],
+    part: Sequence[Piece],
+    goals: Sequence[Goal],
+    start_value: float | None = None,
+) -> Found:
+    """The coarsest allowed value for every chunk. Unreachable names the first chunk that has none."""
+    assert found.knob is not None
+    axis = Axis(found.knob)
+    start = axis.place(found.knob.check(found.name, start_value)) if start_value is not None else None
+    if start is None:
+        start = _start(axis, prober, chunks, part, goals)
+    curves = [Curve(goal, {}) for goal in goals]
+    places: dict[int, float] = dict.fromkeys(range(len(chunks)), start)
+    for _ in range(ROUNDS):
+        places = {index: axis.place(axis.value(place)) for index, place in places.items()}
+        places = {index: place for index, place in places.items() if place not in curves[index].points}
+        if not places:
+            break
+        samples = prober.run([chunks[index] for index in places], [axis.value(place) for place in places.values()])
+        ahead: dict[int, float] = {}
+        for (index, place), sample in zip(places.items(), samples, strict=True):
+            got = goals[index].of([sample])
+            curves[index].add(place, got)
+            further = None if goals[index].met(got) else curves[index].next(axis.grain)
+            if further is not None:
+                ahead[index] = further
+        places = ahead
+    values = _chosen(found, axis, prober, chunks, curves)
+    return Found(tuple(values), tuple(prober.run(chunks, values)))
+
+
+def _start(axis: Axis, prober: Prober, chunks: Sequence[Piece], part: Sequence[Piece], goals: Sequence[Goal]) -> float:
+    """Where a part of the volume meets its share of all goals."""
+    measure = goals[0].measure
+    if measure == "worst":
+        goal = goals[0]
+    else:
+        share = sum(b - a for a, b in part) / sum(b - a for a, b in chunks)
+        goal = Goal(
+            measure,
+            share * sum(goal.limit for goal in goals),
+            share * sum(goal.aim for goal in goals),
+            share * sum(goal.enough for goal in goals),
+        )
+
+    def on(value: float) -> float:
+        return goal.of(prober.run(part, [value] * len(part), spool=False))
+
+    curve = solve(on, axis, goal, 0.5, PART_STEPS)
+    met = [place for place, got in curve.points.items() if goal.met(got)]
+    return met[0] if met else min(curve.points, key=lambda place: abs(curve.points[place] - goal.aim))
+
+
+def _chosen(found: Codec, axis: Axis, prober: Prober, chunks: Sequence[Piece], curves: Sequence[Curve]) -> list[Value]:
+    """Of every chunk's probes the one that uses its limit best; a coarse knob passes unused bytes on to the next."""
+    values: list[Value] = []
+    unused = 0.0
+    for chunk, curve in zip(chunks, curves, strict=True):
+        carried = curve.goal.limit + (unused if found.knob is not None and found.knob.step else 0.0)
+        allowed = {place: got for place, got in curve.points.items() if got <= carried}
+        if allowed:
+            place = max(allowed, key=lambda place: (allowed[place], place if curve.goal.measure == "bytes" else -place))
+            values.append(axis.value(place))
+            unused = carried - allowed[place]
+        elif curve.goal.measure != "bytes" and found.lossless:
+            values.append(None)
+        else:
+            end = "coarsest" if curve.goal.measure == "bytes" else "finest"
+            place = (min if end == "coarsest" else max)(curve.points)
+            raise Unreachable(f"{end} for slices {chunk[0]}..{chunk[1] - 1}", axis.value(place), curve.points[place])
+    return _exact_where_smaller(found, prober, chunks, curves, values)
+
+
+def _exact_where_smaller(
+    found: Codec, prober: Prober, chunks: Sequence[Piece], curves: Sequence[Curve], values: list[Value]
+) -> list[Value]:
+    """Chunks whose finest lossy coding is far below its bytes (flat slices) are coded exactly, when that fits."""
+    if not found.lossless or curves[0].goal.measure != "bytes":
+        return values
+    easy = [
+        index
+        for index, curve in enumerate(curves)
+        if values[index] is not None and max(curve.points.values()) < 0.5 * curve.goal.enough
+    ]
+    if not easy:
+        return values
+    samples: list[Sample] = prober.run([chunks[index] for index in easy], [None] * len(easy))
+    for index, sample in zip(easy, samples, strict=True):
+        if sample.nbytes <= curves[index].goal.limit:
+            values[index] = None
+    return values

@@ -1,0 +1,130 @@
+"""One look at every voxel before anything is encoded: range, whole numbers, background, NaN.
+
+The codecs are told how many bits the samples need, and background that is one flat value comes back exactly, so both
+must be known of the whole volume first. It is one pass over the slices, far cheaper than any encoding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from slimscan.each import Each, serial
+from slimscan.errors import InputError
+from slimscan.nouns import Pixels, Volume
+
+BACKGROUND_SHARE = 0.01  # of all voxels must have the smallest value before it is called background
+BACKGROUND_FLAT = 0.8  # of those must lie in flat 2x2 blocks: scattered zeros are noise, not background
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """low, high: smallest and largest stored value; inside_low, inside_high: the same without background.
+
+    whole: every value is an integer. background: the value that must come back exactly, or None. samples: their number.
+    """
+
+    low: float
+    high: float
+    inside_low: float
+    inside_high: float
+    whole: bool
+    background: float | None
+    samples: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    low: float
+    high: float
+    whole: bool
+    at_low: int
+    flat: int
+    nan: int
+    first_nan: tuple[int, ...]
+    outside: int
+
+
+def survey(volume: Volume, each: Each = serial) -> Survey:
+    """Look at every slice. InputError for no voxels, NaN or infinities, naming where the first one is."""
+    shape = volume.shape
+    if len(shape) not in (3, 4) or 0 in shape:
+        raise InputError(
+            f"{volume.source or 'volume'}: shape {shape} has no voxels to compress; want (z, y, x) or (z, y, x, c)"
+        )
+    step = max(1, 2_000_000 // int(np.prod(shape[1:])))
+    starts = range(0, shape[0], step)
+    parts = list(each(partial(_look, volume, step), starts))
+    broken = sum(part.nan for part in parts)
+    if broken:
+        where = next(
+            (start + part.first_nan[0], *part.first_nan[1:])
+            for start, part in zip(starts, parts, strict=True)
+            if part.nan
+        )
+        raise InputError(
+            f"{volume.source or 'volume'}: {broken} voxels are NaN or infinite, the first at {where} (z, y, x); "
+            "replace them by a number before compressing"
+        )
+    low, high = min(part.low for part in parts), max(part.high for part in parts)
+    voxels = int(np.prod(shape))
+    background = _background(volume, parts, low, high, voxels)
+    inside = (low, high)
+    if background is not None:
+        ranges = [part for part in each(partial(_inside, volume, step, background), starts) if part is not None]
+        inside = (min(part[0] for part in ranges), max(part[1] for part in ranges))
+    return Survey(low, high, *inside, all(part.whole for part in parts), background, voxels)
+
+
+def _inside(volume: Volume, step: int, background: float, start: int) -> tuple[float, float] | None:
+    pixels = volume.slices(start, min(start + step, volume.shape[0]))
+    inside = pixels[pixels != background]
+    return (float(inside.min()), float(inside.max())) if inside.size else None
+
+
+def _background(volume: Volume, parts: Iterable[_Part], low: float, high: float, voxels: int) -> float | None:
+    if low == high or len(volume.shape) == 4:
+        return None
+    if volume.padding is not None and any(part.outside for part in parts):
+        return float(volume.padding)
+    lowest = [part for part in parts if part.low == low]
+    count, flat = sum(part.at_low for part in lowest), sum(part.flat for part in lowest)
+    return low if count >= BACKGROUND_SHARE * voxels and flat >= BACKGROUND_FLAT * count else None
+
+
+def _look(volume: Volume, step: int, start: int) -> _Part:
+    pixels = volume.slices(start, min(start + step, volume.shape[0]))
+    if pixels.dtype.kind == "f":
+        bad = ~np.isfinite(pixels)
+        if bad.any():
+            first = np.unravel_index(int(np.argmax(bad)), bad.shape)
+            return _Part(0, 0, False, 0, 0, int(bad.sum()), tuple(int(i) for i in first), 0)
+        whole = bool((pixels == np.rint(pixels)).all())
+    elif pixels.dtype.kind in "iu":
+        whole = True
+    else:
+        raise InputError(
+            f"{volume.source or 'volume'}: samples of type {pixels.dtype} cannot be compressed; integers and floats can"
+        )
+    low, high = pixels.min(), pixels.max()
+    at_low = pixels == low
+    outside = int((pixels == volume.padding).sum()) if volume.padding is not None else 0
+    return _Part(float(low), float(high), whole, int(at_low.sum()), _flat(at_low), 0, (), outside)
+
+
+def _flat(mask: Pixels) -> int:
+    """How many of the mask's voxels lie in a 2x2 block of it, within their slice."""
+    if mask.ndim != 3 or min(mask.shape[1:]) < 2:
+        return 0
+    block = mask[:, :-1, :-1] & mask[:, 1:, :-1]
+    block &= mask[:, :-1, 1:]
+    block &= mask[:, 1:, 1:]
+    covered = np.zeros_like(mask)
+    covered[:, :-1, :-1] = block
+    covered[:, 1:, :-1] |= block
+    covered[:, :-1, 1:] |= block
+    covered[:, 1:, 1:] |= block
+    return int(covered.sum())

@@ -1,0 +1,113 @@
+"""Proof: what was written is read back from the disk and compared with the source, slice by slice."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from slimscan.each import Each
+from slimscan.errors import CheckFailed, CodecError
+from slimscan.nouns import Check, Lossless, MaxError, Pixels, Psnr, Ratio, Target, Volume
+from slimscan.press.goal import PSNR_TOLERANCE_DB, RATIO_TOLERANCE
+from slimscan.press.probe import Piece, errors
+
+Fetch = Callable[[int], tuple[Callable[[], Pixels], Pixels]]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Errors in stored units over all samples. sha256: of the source's stored samples, C order, little endian.
+
+    decoded_sha256: the same of what came back. background_kept: None when there was no background to keep.
+    """
+
+    mse: float
+    worst: float
+    identical: bool
+    sha256: str
+    decoded_sha256: str
+    background_kept: bool | None
+
+    def psnr_db(self, peak: float) -> float:
+        """10 log10(peak**2 / mse) in dB; infinite when nothing differs."""
+        return 10 * math.log10(peak**2 / self.mse) if self.mse > 0 else math.inf
+
+
+def measure(
+    volume: Volume, decode: Callable[[int], Pixels], pieces: Sequence[Piece], each: Each, background: float | None
+) -> Measured:
+    """Decode every piece from what lies on the disk and compare. decode: index of a piece -> its stored pixels.
+
+    CheckFailed when a piece does not decode, or comes back in another shape or type.
+    """
+
+    def compare(index: int) -> tuple[float, float, bytes, bytes, bool]:
+        source = volume.slices(*pieces[index])
+        try:
+            decoded = decode(index)
+        except CodecError as error:
+            raise CheckFailed(f"{volume.source or 'volume'}: what was written does not decode: {error}") from error
+        if decoded.shape != source.shape or decoded.dtype != np.dtype(source.dtype).newbyteorder("="):
+            raise CheckFailed(
+                f"{volume.source or 'volume'}: slices {pieces[index]} came back as {decoded.shape} {decoded.dtype}, "
+                f"they were {source.shape} {source.dtype}"
+            )
+        kept = background is None or bool(((decoded == background) | (source != background)).all())
+        return *errors(source, decoded), _little(source), _little(decoded), kept
+
+    sums, worst, kept = [], 0.0, True
+    source_hash, decoded_hash = hashlib.sha256(), hashlib.sha256()
+    samples = 0
+    for sse, largest, source, decoded, chunk_kept in each(compare, range(len(pieces))):
+        sums.append(sse)
+        worst = max(worst, largest)
+        kept = kept and chunk_kept
+        samples += len(source)
+        source_hash.update(source)
+        decoded_hash.update(decoded)
+    samples //= np.dtype(volume.pixels.dtype).itemsize
+    same = source_hash.hexdigest() == decoded_hash.hexdigest()
+    return Measured(
+        math.fsum(sums) / samples,
+        worst,
+        same,
+        source_hash.hexdigest(),
+        decoded_hash.hexdigest(),
+        None if background is None else kept,
+    )
+
+
+def _little(pixels: Pixels) -> bytes:
+    return np.ascontiguousarray(pixels, dtype=np.dtype(pixels.dtype).newbyteorder("<")).tobytes()
+
+
+def checks(target: Target, measured: Measured, peak: float, peak_name: str) -> list[Check]:
+    """The promises about pixels, each beside what came back."""
+    found = [Check("decodes", "every chunk, its checksum right", "yes", True)]
+    psnr = measured.psnr_db(peak)
+    if isinstance(target, Psnr):
+        asked = f"{target.db:g} dB (peak {peak_name}), at most {PSNR_TOLERANCE_DB:g} dB more"
+        met = target.db - 1e-6 <= psnr and (psnr <= target.db + PSNR_TOLERANCE_DB + 1e-6 or measured.identical)
+        found.append(Check("psnr", asked, f"{psnr:.3f} dB", met))
+    if isinstance(target, MaxError):
+        met = measured.worst <= target.value + 1e-9 * max(1.0, target.value)
+        found.append(Check("max_error", f"at most {target.value:g}", f"{measured.worst:g}", met))
+    if isinstance(target, Lossless):
+        found.append(Check("lossless", "identical samples", "yes" if measured.identical else "no", measured.identical))
+    if measured.background_kept is not None:
+        kept = measured.background_kept
+        found.append(Check("background", "every background voxel exact", "yes" if kept else "no", kept))
+    return found
+
+
+def ratio_check(target: Target, ratio: float, exact: bool) -> list[Check]:
+    """The promise about bytes on disk. An exact file that is smaller than asked has kept it."""
+    if not isinstance(target, Ratio):
+        return []
+    low, high = target.value * (1 - RATIO_TOLERANCE), target.value * (1 + RATIO_TOLERANCE)
+    got = f"{ratio:.4g}" + (", and nothing is lost" if exact and ratio > high else "")
+    return [Check("ratio", f"{target.value:g} within 2 %", got, low <= ratio <= high or (exact and ratio > high))]
