@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 Direction = Literal["higher", "lower", "none"]
-Kind = Literal["image", "texture", "mask", "observer", "lesion", "vote"]
+Kind = Literal["image", "texture", "mask", "shape", "observer", "lesion", "vote"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class Metric:
     unit: "dB", "mm", "stored units", or "" for a pure number. direction: which way is better; "none" when neither is.
     low..high: the values it can take. formula: one plain line. source: the paper and equation, or the standard and
     clause. kind: what the function is called with first: "image" two images (reference, test), "texture" one image,
-    "mask" two masks, "observer" the masks of observers, "lesion" marked points, "vote" answers.
+    "mask" two masks, "shape" one mask, "observer" the masks of observers, "lesion" marked points, "vote" answers.
     """
 
     name: str
