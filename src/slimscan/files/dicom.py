@@ -1,0 +1,270 @@
+"""DICOM images: one file (single or multi-frame, classic or enhanced), or a folder with the slices of one series.
+
+Pixels are as stored and stay on disk until slices are asked for; every header is read and checked at once. A folder is
+read one level deep; files that are no DICOM images (DICOMDIR, reports, notes) are passed over and named in `about`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slimscan.errors import GeometryError, InputError, NotReadable
+from slimscan.files import dicom_frames, dicom_geometry, dicom_write
+from slimscan.files.dicom_codestream import Codestream
+from slimscan.files.dicom_geometry import Plane
+from slimscan.files.dicom_header import Header, header
+from slimscan.files.dicom_open import is_dicom
+from slimscan.files.dicom_syntax import SYNTAXES
+from slimscan.files.format import Format
+from slimscan.files.guard import HEAD, reading
+from slimscan.files.lazy import Slices
+from slimscan.nouns import Needs, Pixels, Volume
+
+_NO_PIXELS = "the file holds no pixel data"
+
+
+def sniff(path: Path, head: bytes) -> bool:
+    """A DICOM file, with or without preamble, or a folder that holds at least one."""
+    try:
+        if path.is_dir():
+            return any(is_dicom(file, _head(file)) for file in _files(path))
+        return is_dicom(path, head)
+    except OSError:
+        return False
+
+
+def read(path: Path) -> Volume:
+    """The image or series, pixels (z, y, x[, 3]) on disk, uint8, int8, uint16 or int16.
+
+    GeometryError: slices that make no regular volume, naming the slice. InputError: several series, or a kind of image
+    that is not read. NotReadable, CodecError: a damaged file or frame.
+
+    about["dicom"]: {"folder", "files" (one a slice in z order), "frames" (its frame, from 0), "sop_uids", "modality",
+    "body_part", "series_uid", "series_description", "study_uid", "sop_class", "transfer_syntax", "photometric",
+    "geometry", "spacing_from", "padding_range_limit", "modality_lut", "converted", "lossy_before", "lossy_why",
+    "lossy_ratios", "lossy_methods", "passed_over"}. about["palette"] is True for palette indices, which must stay exact.
+    """
+    folder = path.is_dir()
+    with reading(path, "DICOM"):
+        headers, passed = _series(path) if folder else ([header(path)], [])
+    streams = [dicom_frames.check_size(one) for one in headers]
+    first = headers[0]
+    if len(headers) > 1:
+        _one_kind(headers)
+    frames = [(one, k) for one in headers for k in range(one.frames)]
+    order, affine_mm, geometry = _ordered(path, headers)
+    placed = [frames[k] for k in order]
+    slope, intercept, unit = _one_scale(path, placed)
+    dicom = {
+        "folder": str((path if folder else path.parent).resolve()),
+        "files": [one.name for one, _ in placed],
+        "frames": [k for _, k in placed],
+        "sop_uids": [one.sop_uid for one, _ in placed],
+        "modality": first.modality,
+        "body_part": first.body_part,
+        "series_uid": first.series_uid,
+        "series_description": first.description,
+        "study_uid": first.study_uid,
+        "sop_class": first.sop_class,
+        "transfer_syntax": first.syntax,
+        "photometric": first.photometric,
+        "geometry": geometry,
+        "spacing_from": first.spacing_from or ("PixelSpacing" if first.planes else "unknown"),
+        "padding_range_limit": first.padding_limit,
+        "modality_lut": first.lookup,
+        "converted": f"{first.photometric} to RGB" if dicom_frames.turned(first) == "matrix" else "",
+        **_history(headers, streams),
+        "passed_over": passed,
+    }
+    return Volume(
+        pixels=_lazy(placed),
+        affine_mm=affine_mm,
+        bits=first.stored,
+        padding=first.padding,
+        slope=slope,
+        intercept=intercept,
+        unit=unit,
+        about={"dicom": dicom, **({"palette": True} if first.photometric == "PALETTE COLOR" else {})},
+        source=str(path),
+    )
+
+
+def _lazy(placed: Sequence[tuple[Header, int]]) -> Slices:
+    first = placed[0][0]
+
+    def load(start: int, stop: int) -> Pixels:
+        out = np.empty((stop - start, *dicom_frames.shape(first)), first.dtype)
+
+        def one(k: int) -> None:
+            out[k - start] = dicom_frames.decode(*placed[k])
+
+        if stop - start == 1:
+            one(start)
+        else:
+            with ThreadPoolExecutor(min(os.cpu_count() or 1, stop - start)) as pool:
+                list(pool.map(one, range(start, stop)))
+        return out
+
+    return Slices((len(placed), *dicom_frames.shape(first)), np.dtype(first.dtype), load)
+
+
+def _series(path: Path) -> tuple[list[Header], list[str]]:
+    """The headers of the one image series in the folder, and the names of the files that are no images."""
+    found: dict[str, list[Header]] = {}
+    passed: list[str] = []
+    for file in _files(path):
+        if file.name.upper() == "DICOMDIR" or not is_dicom(file, _head(file)):
+            passed.append(file.name)
+            continue
+        try:
+            one = header(file)
+        except NotReadable as error:
+            if "is no image" not in str(error):
+                raise
+            passed.append(file.name)
+            continue
+        found.setdefault(one.series_uid, []).append(one)
+    if not found:
+        raise NotReadable(f"{path}: holds no DICOM image; give a folder with the slices of one series")
+    if len(found) > 1:
+        listed = "; ".join(
+            f'{len(some)} file(s) like {some[0].name} ({some[0].modality} "{some[0].description}")'
+            for some in sorted(found.values(), key=len, reverse=True)[:8]
+        )
+        raise InputError(
+            f"{path}: holds {len(found)} series, want one: {listed}; move each into its own folder, or give one file"
+        )
+    headers = next(iter(found.values()))
+    odd = next((one for one in headers if one.frames > 1), None) if len(headers) > 1 else None
+    if odd is not None:
+        raise InputError(
+            f"{path}: {odd.name} holds {odd.frames} frames beside {len(headers) - 1} other file(s) of its series;"
+            " give that file itself"
+        )
+    return headers, passed
+
+
+def _files(path: Path) -> list[Path]:
+    return sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(HEAD)
+
+
+def _one_kind(headers: Sequence[Header]) -> None:
+    """GeometryError naming the first file that is of another kind than most."""
+    facts: tuple[tuple[str, str], ...] = (
+        ("rows", "Rows"),
+        ("columns", "Columns"),
+        ("samples", "SamplesPerPixel"),
+        ("allocated", "BitsAllocated"),
+        ("stored", "BitsStored"),
+        ("signed", "PixelRepresentation"),
+        ("photometric", "PhotometricInterpretation"),
+        ("syntax", "TransferSyntaxUID"),
+    )
+    for name, keyword in facts:
+
+        def value(one: Header, name: str = name) -> Any:
+            found = getattr(one, name)
+            return int(found) if isinstance(found, bool) else found
+
+        dicom_geometry.alike(
+            [_Placed(one) for one in headers],
+            lambda item: value(item.header),
+            lambda a, b: bool(value(a.header) == value(b.header)),
+            keyword,
+            lambda item: str(value(item.header)),
+        )
+
+
+class _Placed:
+    """A header that is called by its file and its position in messages."""
+
+    def __init__(self, one: Header) -> None:
+        self.header = one
+
+    @property
+    def name(self) -> str:
+        planes = self.header.planes
+        depth = f" at {float(np.dot(planes[0].position, planes[0].normal)):.3f} mm" if planes else ""
+        return self.header.name + depth
+
+
+def _ordered(path: Path, headers: Sequence[Header]) -> tuple[list[int], NDArray[np.float64], str]:
+    """The order of all frames, the affine, and what it rests on: "planes", "frames" or "none"."""
+    planes: list[Plane] = [plane for one in headers for plane in one.planes or ()]
+    if len(headers) > 1 and any(one.planes is None for one in headers):
+        bare = next(one for one in headers if one.planes is None)
+        raise GeometryError(
+            f"{path}: {bare.name} has no ImagePositionPatient, ImageOrientationPatient or PixelSpacing, expected all three"
+            f" in a series of {len(headers)} files; give single files"
+        )
+    if planes:
+        try:
+            order, affine_mm = dicom_geometry.stack(planes)
+        except GeometryError as error:
+            raise GeometryError(f"{path}: {error}") from None
+        return (
+            order,
+            affine_mm,
+            "planes" if len(planes) > 1 or planes[0].thickness else "one plane of unknown thickness",
+        )
+    only = headers[0]
+    rows, columns = only.spacing or (1.0, 1.0)
+    affine_mm = np.diag([-columns, -rows, 1.0, 1.0])  # x grows to the left, y to the back, as in an untilted scan
+    return list(range(only.frames)), affine_mm, "frames in file order" if only.frames > 1 else "none"
+
+
+def _one_scale(path: Path, placed: Sequence[tuple[Header, int]]) -> tuple[float, float, str]:
+    scales = [one.rescale[k if len(one.rescale) > 1 else 0] for one, k in placed]
+    for (one, k), scale in zip(placed, scales, strict=True):
+        if scale != scales[0]:
+            raise InputError(
+                f"{path}: {one.name} frame {k + 1} has rescale {scale[0]:g} * stored + {scale[1]:g} {scale[2]}".rstrip()
+                + f", {placed[0][0].name} has {scales[0][0]:g} * stored + {scales[0][1]:g}; one scale for all slices is"
+                " wanted, because stored values are compressed; give single files"
+            )
+    if scales[0][0] == 0:
+        raise InputError(f"{path}: RescaleSlope is 0; no stored value means anything; correct the header")
+    return scales[0]
+
+
+def _history(headers: Sequence[Header], streams: Sequence[Codestream | None]) -> dict[str, Any]:
+    """Whether the pixels have been through a lossy codec, and how that is known (PS3.3 C.7.6.1.1.5)."""
+    first, syntax = headers[0], SYNTAXES[headers[0].syntax]
+    why = []
+    if any(one.lossy for one in headers):
+        why.append("LossyImageCompression is 01")
+    exact = all(stream is not None and stream.reversible for stream in streams)
+    if syntax.method and not (syntax.kind == "jpegls" and exact):
+        why.append(f"transfer syntax {syntax.name}")
+    elif any(stream is not None and stream.reversible is False for stream in streams):
+        why.append("the codestream says that it is not reversible")
+    return {
+        "lossy_before": bool(why),
+        "lossy_why": "; ".join(why),
+        "lossy_ratios": list(first.ratios),
+        "lossy_methods": list(first.methods),
+    }
+
+
+DICOM = Format(
+    name="dicom",
+    title="DICOM",
+    suffixes=("/", ".dcm"),
+    sniff=sniff,
+    read=read,
+    write=dicom_write.write,
+    needs=(Needs("pydicom", "pydicom"),),
+    note="single and multi-frame, CT and MR classic and enhanced; strict geometry",
+)

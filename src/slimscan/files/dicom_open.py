@@ -1,0 +1,78 @@
+"""A DICOM file opened up to its pixel data: recognised by content, and deflated data sets inflated within limits."""
+
+from __future__ import annotations
+
+import io
+import struct
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from slimscan.files import dicom_place as place_of
+from slimscan.files.dicom_syntax import DEFLATED
+from slimscan.files.guard import reading
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+_PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)  # float, double, integer
+
+
+def dataset(path: Path) -> Dataset:
+    """Everything in the file but its pixel data; NotReadable with the reason."""
+    with reading(path, "DICOM"), quiet():
+        return open_dataset(path)[0]
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """pydicom warns about every odd value of a file; what matters here is checked and said by name."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def is_dicom(path: Path, head: bytes) -> bool:
+    """Whether the content is DICOM: DICM behind the preamble, or a data set without preamble that names its class."""
+    if head[128:132] == b"DICM":
+        return True
+    little = head[:1] in (b"\x02", b"\x08") and head[1:2] == b"\0" and head[3:4] == b"\0"
+    big = head[:2] == b"\0\x08" and head[2:3] == b"\0"
+    if not (little or big) or len(head) < 16:
+        return False
+    try:
+        import pydicom
+
+        with quiet():
+            tags = pydicom.dcmread(path, force=True, stop_before_pixels=True, specific_tags=["SOPClassUID"])
+            return bool(tags.get("SOPClassUID"))
+    except Exception:  # noqa: BLE001 whatever goes wrong: it is not DICOM
+        return False
+
+
+def open_dataset(path: Path) -> tuple[Dataset, int, bool]:
+    """The data set up to its pixel data, where these begin, and whether that counts in the inflated data set."""
+    import pydicom
+    from pydicom.filereader import read_dataset
+
+    with path.open("rb") as file:
+        start = file.read(4096)
+        if start[128:132] == b"DICM" and DEFLATED.encode() in start[132:]:
+            file.seek(0)
+            meta = pydicom.dcmread(io.BytesIO(_before_deflated(start)), force=True)
+            if meta.file_meta.get("TransferSyntaxUID") == DEFLATED:
+                inner = place_of.opened(path, True)
+                found = read_dataset(inner, False, True, stop_when=lambda tag, _vr, _length: tag in _PIXELS)
+                found = pydicom.FileDataset(str(path), found, start[:128], meta.file_meta, False, True)
+                return found, inner.tell(), True
+        file.seek(0)
+        found = pydicom.dcmread(file, force=True, stop_before_pixels=True)
+        return found, file.tell(), False
+
+
+def _before_deflated(start: bytes) -> bytes:
+    """The preamble and the file meta group."""
+    (length,) = struct.unpack_from("<I", start, 140)
+    return start[: 144 + length]

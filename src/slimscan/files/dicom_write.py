@@ -1,0 +1,275 @@
+"""DICOM out: a folder of single-frame instances or one multi-frame file, from codestreams or from plain pixels.
+
+An image that was read from DICOM takes its data sets from its source files again, element for element (private and
+unknown ones too); only the pixels, what describes them, and for lossy work the derivation change. Lossless recoding
+keeps every UID and claim. An image from elsewhere gets a minimal data set (dicom_new).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from slimscan.errors import CodecError, InputError, LayoutRefused
+from slimscan.files import dicom_derive, dicom_frames, dicom_geometry, dicom_header, dicom_new, dicom_save, dicom_source
+from slimscan.files.dicom_codestream import Codestream, ends, inspect
+from slimscan.files.dicom_open import quiet
+from slimscan.files.dicom_syntax import DEFLATED, EXPLICIT, RLE, SYNTAXES
+from slimscan.files.guard import writing
+from slimscan.nouns import Pixels, Volume
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+_GREY = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")
+
+Change = Literal["none", "colour", "lossy"]
+
+
+def write(volume: Volume, path: Path) -> None:
+    """Plain pixels, Explicit VR Little Endian: a folder, or one file when the name ends in .dcm."""
+    write_exact(volume, path, EXPLICIT)
+
+
+def write_exact(volume: Volume, path: Path, transfer_syntax: str = EXPLICIT) -> None:
+    """Pixels exactly as they are in the volume: native, deflated or RLE.
+
+    A volume whose DICOM source still exists is compared with it slice by slice: equal pixels keep their UIDs, others
+    make derived instances that are marked lossy, because a decoded lossy volume looks like any other.
+    """
+    if transfer_syntax not in (EXPLICIT, DEFLATED, RLE):
+        raise InputError(f"{path}: transfer syntax {transfer_syntax}; allowed here: {EXPLICIT}, {DEFLATED} and {RLE}")
+    encode: Callable[[Pixels], bytes] = dicom_frames.rle_frame if transfer_syntax == RLE else dicom_frames.native_frame
+    source = dicom_source.sources(volume)
+    equal = True
+    held = {file: dicom_header.header(file) for file in {file for file, _ in source or ()}}
+
+    def frames() -> Iterator[bytes]:
+        nonlocal equal
+        for k in range(volume.shape[0]):
+            pixels = volume.slices(k, k + 1)[0]
+            if source is not None and equal:
+                equal = bool(np.array_equal(dicom_frames.decode(held[source[k][0]], source[k][1]), pixels))
+            yield encode(pixels)
+
+    with dicom_save.Spool(path, frames()) as spool:
+        _write(path, volume, source, spool, transfer_syntax, None, None, "none" if equal else "lossy", None)
+
+
+def write_encoded(
+    path: Path,
+    volume: Volume,
+    frames: Iterable[bytes],
+    *,
+    transfer_syntax: str,
+    ratio: Sequence[float] | float | None,
+    method: str | None,
+    lossless: bool,
+    padding_range: tuple[int, int] | None = None,
+) -> None:
+    """Write codestreams, one a slice in z order, as DICOM: a folder, or one file when the name ends in .dcm.
+
+    frames: bare codestreams of volume.shape[1:]. Codestreams of signed pixels that carry no sign themselves (JPEG-LS,
+    JPEG XL) hold two's complement in volume.bits bits. ratio: of every slice, or one for all; None: raw bytes (bits
+    allocated) / encoded bytes of each instance. method: defined term of LossyImageCompressionMethod; None: the one of
+    the transfer syntax. lossless: decoding gives the volume's pixels exactly; UIDs and claims stay.
+    padding_range: (PixelPaddingValue, PixelPaddingRangeLimit) when padding came back as a range of values.
+
+    InputError: frames and volume do not agree, palette indices to be lossy, a transfer syntax that cannot hold them.
+    CodecError: a codestream of another size or without its end. GeometryError: an affine that DICOM cannot say.
+    """
+    syntax = SYNTAXES.get(transfer_syntax)
+    if syntax is None or not syntax.encapsulated:
+        raise InputError(
+            f"{path}: transfer syntax {transfer_syntax} holds no codestreams; write_exact writes plain pixels"
+        )
+    if lossless and syntax.method and syntax.kind != "jpegls" and transfer_syntax not in _EITHER:
+        raise InputError(f"{path}: {syntax.name} is a lossy transfer syntax; lossless pixels go into a lossless one")
+    if not lossless and not syntax.method:
+        raise InputError(f"{path}: {syntax.name} is lossless; lossy codestreams need a transfer syntax that says so")
+    if not lossless and volume.about.get("palette"):
+        raise LayoutRefused(f"{path}: palette indices must not become lossy; allowed: lossless")
+    with dicom_save.Spool(path, frames) as spool:
+        change: Change = "none" if lossless else "lossy"
+        _write(
+            path,
+            volume,
+            dicom_source.sources(volume),
+            spool,
+            transfer_syntax,
+            ratio,
+            method or syntax.method,
+            change,
+            padding_range,
+        )
+
+
+_EITHER = ("1.2.840.10008.1.2.4.91", "1.2.840.10008.1.2.4.203", "1.2.840.10008.1.2.4.112")  # may hold exact pixels too
+
+
+def _write(
+    path: Path,
+    volume: Volume,
+    source: list[tuple[Path, int]] | None,
+    spool: dicom_save.Spool,
+    syntax: str,
+    ratio: Sequence[float] | float | None,
+    method: str | None,
+    change: Change,
+    padding_range: tuple[int, int] | None,
+) -> None:
+    if len(spool) != volume.shape[0]:
+        raise InputError(
+            f"{path}: {len(spool)} encoded frames for a volume of {volume.shape[0]} slices; want one a slice"
+        )
+    if volume.pixels.dtype.kind not in "iu" or volume.pixels.dtype.itemsize > 2:
+        raise LayoutRefused(
+            f"{path}: samples of type {volume.pixels.dtype}; DICOM holds int8, uint8, int16 and uint16 here"
+        )
+    ratios = [ratio] * len(spool) if ratio is None or isinstance(ratio, (int, float)) else list(ratio)
+    if len(ratios) != len(spool):
+        raise InputError(f"{path}: {len(ratios)} ratios for {len(spool)} slices; want one, or one a slice")
+    stream = _checked(path, volume, spool, syntax)
+    single = path.suffix.lower() == ".dcm"
+    if change == "none" and source is not None and dicom_source.about_dicom(volume).get("converted"):
+        change = "colour"
+    planes = dicom_geometry.planes_of(volume.affine_mm, volume.shape[0]) if source is None else []
+    names = _names(volume, spool.digest)
+    with writing(path):
+        if not single:
+            path.mkdir(parents=True, exist_ok=True)
+        for instance in dicom_source.instances(path, volume, source, single):
+            digest = hashlib.sha256("".join(spool.digests[k] for k in instance.slices).encode()).hexdigest()
+            raw = len(instance.slices) * int(np.prod(volume.shape[1:])) * volume.pixels.dtype.itemsize
+            coded = sum(spool.length(k) for k in instance.slices)
+            known = [r for k in instance.slices if (r := ratios[k]) is not None]
+            mean = len(known) / sum(1 / r for r in known) if known else raw / max(1, coded)
+            with quiet():
+                if instance.source is None:
+                    found = dicom_new.fresh(
+                        volume, [planes[k] for k in instance.slices], names, digest, instance.slices[0]
+                    )
+                    preamble, meta = b"\0" * 128, None
+                    if change == "lossy" or dicom_source.about_dicom(volume).get("lossy_before"):
+                        _claim_new(found, volume, mean, method, change)
+                else:
+                    found, preamble, meta = dicom_source.taken(volume, instance, source)
+                    if change != "none":
+                        dicom_derive.derive(
+                            found,
+                            digest=digest,
+                            series=spool.digest,
+                            ratio=mean if method else None,
+                            method=method,
+                            lossy=change == "lossy",
+                        )
+                _describe(found, volume, stream, padding_range)
+                target = path if single else path / instance.name
+                dicom_save.save(target, found, preamble, meta, syntax, spool, instance.slices)
+
+
+def _checked(path: Path, volume: Volume, spool: dicom_save.Spool, syntax: str) -> Codestream | None:
+    """What all codestreams agree on; CodecError for one that is of another size, precision or standard."""
+    kind = SYNTAXES[syntax].kind
+    size = (*volume.shape[1:3], volume.shape[3] if len(volume.shape) == 4 else 1)
+    if kind in ("native", "rle", "deflate"):
+        return None
+    first: Codestream | None = None
+    for k in range(len(spool)):
+        payload = spool[k]
+        stream = inspect(payload)
+        if stream.kind != kind or (stream.rows, stream.columns, stream.samples or size[2]) != size:
+            raise CodecError(
+                f"{path}: frame {k + 1} is {stream.kind} of {stream.rows} x {stream.columns} x {stream.samples},"
+                f" want {kind} of {size[0]} x {size[1]} x {size[2]}"
+            )
+        if kind != "jpegxl" and not ends(payload):
+            raise CodecError(f"{path}: frame {k + 1} has no end marker; it is cut off")
+        first = first or stream
+        if (stream.precision, stream.signed, stream.colour_transform) != (
+            first.precision,
+            first.signed,
+            first.colour_transform,
+        ):
+            raise CodecError(
+                f"{path}: frame {k + 1} has {stream.precision} bits a sample, frame 1 has {first.precision};"
+                " encode every slice with the stored bits of the volume"
+            )
+    if first is None or first.precision is None:
+        return first
+    sign_lost = volume.pixels.dtype.kind == "i" and not first.signed and first.precision != volume.bits
+    if (
+        sign_lost
+        or first.precision > volume.pixels.dtype.itemsize * 8
+        or (first.signed and volume.pixels.dtype.kind == "u")
+    ):
+        raise CodecError(
+            f"{path}: codestreams of {first.precision} {'signed' if first.signed else 'unsigned'} bits for"
+            f" {volume.bits}-bit {volume.pixels.dtype} pixels; encode with the stored bits and the sign of the volume"
+        )
+    return first
+
+
+def _describe(found: Dataset, volume: Volume, stream: Codestream | None, padding_range: tuple[int, int] | None) -> None:
+    """The Image Pixel attributes that the new pixel data make true (C.7.6.3)."""
+    colour = len(volume.shape) == 4
+    bits = volume.bits if stream is None or stream.precision is None else stream.precision
+    found.Rows, found.Columns = volume.shape[1], volume.shape[2]
+    found.SamplesPerPixel = volume.shape[3] if colour else 1
+    found.BitsAllocated = volume.pixels.dtype.itemsize * 8
+    found.BitsStored, found.HighBit = bits, bits - 1
+    signed = int(volume.pixels.dtype.kind == "i")
+    found.PixelRepresentation = signed
+    if colour:
+        space = "RGB"
+        if stream is not None and stream.colour_transform:
+            space = "YBR_RCT" if stream.reversible else "YBR_ICT"
+        found.PhotometricInterpretation = space
+        found.PlanarConfiguration = 0
+    else:
+        was = str(
+            found.get("PhotometricInterpretation", "") or dicom_source.about_dicom(volume).get("photometric") or ""
+        )
+        found.PhotometricInterpretation = (
+            was if was in _GREY[: 3 if "RedPaletteColorLookupTableData" in found else 2] else _GREY[1]
+        )
+        if "PlanarConfiguration" in found:
+            del found.PlanarConfiguration
+    vr = "SS" if signed else "US"
+    if padding_range is not None:
+        found.add_new("PixelPaddingValue", vr, padding_range[0])
+        found.add_new("PixelPaddingRangeLimit", vr, padding_range[1])
+    elif (
+        volume.padding is not None
+        and "PixelPaddingValue" not in found
+        and not dicom_source.about_dicom(volume).get("files")
+    ):
+        found.add_new("PixelPaddingValue", vr, volume.padding)
+
+
+def _names(volume: Volume, digest: str) -> dicom_new.Names:
+    """UIDs of a new image; only its file's own name and its geometry decide which study it is."""
+    geometry = f"{volume.shape}{np.round(np.asarray(volume.affine_mm), 5).tolist()}"
+    name = Path(volume.source).name
+    return dicom_new.Names(
+        dicom_derive.uid("study", name, geometry),
+        dicom_derive.uid("frame of reference", name, geometry),
+        dicom_derive.uid("series", name, geometry, digest),
+    )
+
+
+def _claim_new(found: Dataset, volume: Volume, ratio: float, method: str | None, change: Change) -> None:
+    """The lossy history of an image whose DICOM source is gone, and this generation."""
+    dicom = dicom_source.about_dicom(volume)
+    found.LossyImageCompression = "01"
+    if dicom.get("lossy_methods"):
+        found.LossyImageCompressionMethod = list(dicom["lossy_methods"])
+    if dicom.get("lossy_ratios"):
+        found.LossyImageCompressionRatio = [f"{value:.5g}" for value in dicom["lossy_ratios"]]
+    if change == "lossy":
+        found.ImageType = ["DERIVED", *list(found.ImageType)[1:]]
+        dicom_derive.claim(found, int(bool(dicom.get("lossy_before"))), ratio, method)
