@@ -1,7 +1,7 @@
 """MetaImage (.mha, .mhd) and NRRD (.nrrd, .nhdr).
 
-SimpleITK reads the geometry, in all dialects of these headers; the samples are mapped or unpacked here, where a header
-can be doubted before memory is taken. ITK counts millimetres in LPS+, so x and y change their sign (RAS+). A fourth
+SimpleITK reads the geometry of NRRD, in all its dialects; that of MetaImage is three lines of numbers. The samples are
+mapped or unpacked here, where a header can be doubted before memory is taken. ITK counts millimetres in LPS+, so x and y change their sign (RAS+). A fourth
 dimension is stacked: (t*z, y, x) with about["frames"] = t. Header entries that the formats do not define stand in
 about["metadata"] and are written back.
 """
@@ -72,7 +72,7 @@ def _volume(path: Path, samples: Samples, slope: float, intercept: float, extra:
         raise NotReadable(
             f"{path}: its samples should be in {samples.data}, which is not there; put it beside the header"
         )
-    sizes, colours, affine = _geometry(path)
+    sizes, colours, affine = (_meta_geometry if samples.title == META else _nrrd_geometry)(path, samples)
     while len(sizes) > 3 and sizes[-1] == 1:
         sizes = sizes[:-1]
     if len(sizes) > 4:
@@ -106,8 +106,35 @@ def _volume(path: Path, samples: Samples, slope: float, intercept: float, extra:
     )
 
 
-def _geometry(path: Path) -> tuple[list[int], int, NDArray[np.float64]]:
-    """(sizes of the spatial and time axes, x first; samples a voxel; affine in RAS+ mm) as ITK understands the header."""
+def _meta_geometry(path: Path, samples: Samples) -> tuple[list[int], int, NDArray[np.float64]]:
+    """(sizes of the spatial and time axes, x first; samples a voxel; affine in RAS+ mm)."""
+    colours = samples.colours or 1
+    sizes = list(samples.sizes[1:] if colours > 1 else samples.sizes)
+    count = len(sizes)
+
+    def numbers(names: tuple[str, ...], default: NDArray[np.float64]) -> NDArray[np.float64]:
+        text = next((samples.fields[name] for name in names if name in samples.fields), None)
+        return default if text is None else np.array(text.split(), np.float64).reshape(default.shape)
+
+    axes = numbers(("TransformMatrix", "Rotation", "Orientation"), np.eye(count))
+    spacing = numbers(("ElementSpacing", "ElementSize"), np.ones(count))
+    origin = numbers(("Offset", "Position", "Origin"), np.zeros(count))
+    if not spacing.all():
+        raise damaged(path, META, f"a spacing is zero: {spacing}")
+    return sizes, colours, _ras(axes.T * spacing, origin)
+
+
+def _ras(axes: NDArray[np.float64], origin: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Steps (columns) and origin in LPS+ mm of two, three or four axes, as a 4x4 affine in RAS+ mm."""
+    space = min(len(origin), 3)
+    lps = np.eye(4)
+    lps[:space, :space] = axes[:space, :space]
+    lps[:space, 3] = origin[:space]
+    return np.asarray(np.diag([-1.0, -1.0, 1.0, 1.0]) @ lps)
+
+
+def _nrrd_geometry(path: Path, _: Samples) -> tuple[list[int], int, NDArray[np.float64]]:
+    """The same as ITK understands a NRRD header."""
     sitk: Any = importlib.import_module("SimpleITK")
 
     warns = sitk.ProcessObject.GetGlobalWarningDisplay()
@@ -115,26 +142,14 @@ def _geometry(path: Path) -> tuple[list[int], int, NDArray[np.float64]]:
     try:
         reader = sitk.ImageFileReader()
         reader.SetFileName(str(path))
-        reader.SetImageIO("MetaImageIO" if not _first(path).startswith(b"NRRD") else "NrrdImageIO")
+        reader.SetImageIO("NrrdImageIO")
         reader.ReadImageInformation()
     finally:
         sitk.ProcessObject.SetGlobalWarningDisplay(warns)
     count = reader.GetDimension()
     direction = np.array(reader.GetDirection(), np.float64).reshape(count, count)
-    lps = np.eye(4)
-    space = min(count, 3)
-    lps[:space, :space] = direction[:space, :space] * np.array(reader.GetSpacing()[:space])
-    lps[:space, 3] = reader.GetOrigin()[:space]
-    return (
-        [int(n) for n in reader.GetSize()],
-        int(reader.GetNumberOfComponents()),
-        np.diag([-1.0, -1.0, 1.0, 1.0]) @ lps,
-    )
-
-
-def _first(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(4)
+    affine = _ras(direction * np.array(reader.GetSpacing()), np.array(reader.GetOrigin()))
+    return [int(n) for n in reader.GetSize()], int(reader.GetNumberOfComponents()), affine
 
 
 def _pixels(path: Path, data: Path, samples: Samples) -> Pixels:
