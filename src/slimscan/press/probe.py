@@ -113,6 +113,7 @@ class Prober:
                 "values": [distinct[0], distinct[-1]],
                 "slices": slices,
                 "part": round(slices / self.volume.shape[0], 4),
+                "pieces": len(pieces),
                 "encoded": encoded,
                 "payload_bytes": sum(sample.nbytes for sample in out),
                 "mse": sum(sample.sse for sample in out) / voxels if self.measure else None,

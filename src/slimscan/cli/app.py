@@ -1,0 +1,63 @@
+"""The commands, gathered."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+
+from slimscan.cli import codecs, compare, compress, decompress, info
+
+ABOUT = """Make a medical image as small as the task it serves allows, and prove it.
+
+[bold]First steps[/bold]
+
+  slimscan compress ct.nii.gz -o ct.ozx --ratio 20
+
+  slimscan info ct.ozx
+
+  slimscan decompress ct.ozx -o back.nii.gz
+
+  slimscan compare ct.nii.gz ct.ozx --panel panel.png
+
+Sources are read by what is in them: NIfTI, DICOM (a file or a folder of one series), TIFF and OME-TIFF, folders of TIFF
+slices, MetaImage, NRRD, Scanco ISQ, OME-Zarr. A source is never changed, nothing is replaced without --force.
+Every command takes --json (one object on stdout) and --debug (a traceback instead of one line).
+"""
+
+
+def build() -> Any:
+    """The command as click sees it."""
+    app = typer.Typer(
+        name="slimscan",
+        help=ABOUT,
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode="rich",
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+    @app.callback()
+    def root(
+        version: bool = typer.Option(
+            False, "--version", help="Print the version and stop.", is_eager=True, callback=_version
+        ),
+    ) -> None:
+        """Placed before every command."""
+
+    root.__doc__ = ABOUT
+    app.command("compress", help=compress.HELP)(compress.command)
+    app.command("decompress", help=decompress.HELP)(decompress.command)
+    app.command("info", help=info.HELP)(info.command)
+    app.command("codecs", help=codecs.HELP)(codecs.command)
+    app.command("compare", help=compare.HELP)(compare.command)
+    return typer.main.get_command(app)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        import slimscan
+
+        print(f"slimscan {slimscan.__version__}")
+        raise typer.Exit

@@ -1,0 +1,222 @@
+"""slimscan compress."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from slimscan.nouns import Receipt, Target
+
+HELP = """Compress images to an exact target, read them back, and say what was measured.
+
+Say ONE target: --ratio (raw bytes / bytes on disk), --psnr (dB), --max-error (stored units; HU in an unscaled CT),
+--lossless, or --setting CODEC@VALUE. OUT decides the format: .ozx (any codec, with the receipt inside) .zarr, .tif
+(JPEG 2000, JPEG XL), .dcm or a folder ending in / (DICOM), and .nii .nii.gz .mha .nrrd (decoded pixels, for programs that
+know none of this; the target then speaks of the codec's bytes).
+
+[bold]Examples[/bold]
+
+  slimscan compress ct.nii.gz -o ct.ozx --ratio 20
+
+  slimscan compress dicom_folder/ -o ct.ozx --codec auto --psnr 55
+
+  slimscan compress stack_of_tiffs/ -o stack.ozx --codec jpegls --max-error 2
+
+  slimscan compress *.nii.gz -o small/ --lossless --codec jpegxl
+"""
+
+SUFFIXES = (".nii.gz", ".ome.tif", ".ome.tiff", ".ome.zarr")
+
+
+def command(
+    sources: Annotated[
+        list[str], typer.Argument(metavar="SRC...", help="Images: files, or folders that hold one series.")
+    ],
+    output: Annotated[str, typer.Option("--output", "-o", metavar="OUT", help="File, or a folder for several images.")],
+    codec: Annotated[
+        str | None, typer.Option(help="`slimscan codecs` lists them; auto tries all. Default: jpeg2000.")
+    ] = None,
+    ratio: Annotated[float | None, typer.Option(help="Raw bytes / bytes on disk, met within 2 %.")] = None,
+    psnr: Annotated[
+        float | None, typer.Option(help="dB over the whole volume, at least this, at most 0.1 more.")
+    ] = None,
+    peak: Annotated[
+        str, typer.Option(help="Peak of the PSNR: stored (2^bits - 1), range, dtype, or a number.")
+    ] = "stored",
+    max_error: Annotated[
+        float | None, typer.Option("--max-error", help="No voxel is off by more, in stored units.")
+    ] = None,
+    lossless: Annotated[bool, typer.Option("--lossless", help="Every voxel comes back as it was.")] = False,
+    setting: Annotated[str | None, typer.Option(help="CODEC@VALUE, for example jpeg2000@38.2: no search.")] = None,
+    per: Annotated[
+        str, typer.Option(help="volume: one quality everywhere. slice: each slice meets the target.")
+    ] = "volume",
+    each: Annotated[str, typer.Option(help="Run on: serial, threads, processes, dask.")] = "threads",
+    workers: Annotated[int | None, typer.Option(help="How many at once. Default: the cores of this machine.")] = None,
+    scheduler: Annotated[str | None, typer.Option(help="Of --each dask, tcp://host:port.")] = None,
+    form: Annotated[
+        str | None, typer.Option("--format", help="For a folder OUT: ozx, nii.gz, tif, mha, nrrd or dicom.")
+    ] = None,
+    no_verify: Annotated[bool, typer.Option("--no-verify", help="Do not read back what was written.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace what stands at OUT.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> int:
+    """Compress one image or many."""
+    from slimscan import each as maps
+    from slimscan.cli import BAD_INPUT, CHECK_FAILED, DONE, complain
+    from slimscan.cli.say import bar, say_json
+    from slimscan.errors import CheckFailed, InputError, SlimscanError
+    from slimscan.press.compress import compress
+
+    target = target_of(ratio, psnr, peak, max_error, lossless, setting)
+    if per not in ("volume", "slice"):
+        raise InputError(f'--per "{per}" is not known; allowed: volume, slice')
+    chosen = maps.choose(each, workers, scheduler)
+    pairs = destinations(sources, output, form)
+    receipts: list[Receipt] = []
+    status = DONE
+    for source, place in pairs:
+        try:
+            with bar(Path(source).name) as progress:
+                receipt = compress(
+                    source,
+                    place,
+                    target=target,
+                    codec=codec,
+                    per=per,  # type: ignore[arg-type] # checked above
+                    peak=peak_of(peak),
+                    each=chosen,
+                    verify=not no_verify,
+                    force=force,
+                    progress=progress,
+                )
+            receipts.append(receipt)
+            if not as_json:
+                _tell(receipt)
+        except SlimscanError as error:
+            if len(pairs) == 1:
+                raise
+            complain(error)
+            status = max(status, CHECK_FAILED if isinstance(error, CheckFailed) else BAD_INPUT)
+    if as_json and len(pairs) == 1:
+        say_json(receipts[0])
+    elif as_json:
+        say_json({"results": receipts, "failed": len(pairs) - len(receipts)})
+    return status
+
+
+def target_of(
+    ratio: float | None, psnr: float | None, peak: str, max_error: float | None, lossless: bool, setting: str | None
+) -> Target:
+    """The one target that was said; InputError for none or several."""
+    from slimscan.errors import InputError
+    from slimscan.nouns import Lossless, MaxError, Psnr, Ratio, Setting
+
+    said: list[Target] = []
+    if ratio is not None:
+        said.append(Ratio(ratio))
+    if psnr is not None:
+        said.append(Psnr(psnr, peak_of(peak)))
+    if max_error is not None:
+        said.append(MaxError(max_error))
+    if lossless:
+        said.append(Lossless())
+    if setting is not None:
+        said.append(Setting.parse(setting))
+    if len(said) != 1:
+        came = " and ".join(str(one) for one in said) or "none"
+        raise InputError(f"want one target of --ratio, --psnr, --max-error, --lossless, --setting; came: {came}")
+    return said[0]
+
+
+def peak_of(text: str) -> Any:
+    """A named peak, or a number; InputError for anything else."""
+    from slimscan.errors import InputError
+
+    if text in ("stored", "range", "dtype"):
+        return text
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not value > 0:
+        raise InputError(f'--peak "{text}": want stored, range, dtype or a positive number, for example 4096')
+    return value
+
+
+def destinations(sources: list[str], output: str, form: str | None) -> list[tuple[str, str]]:
+    """(source, destination) pairs; InputError when two sources would meet at one place."""
+    from slimscan.cli.say import note
+    from slimscan.errors import InputError
+
+    if form is not None and form not in ("ozx", "nii.gz", "nii", "tif", "mha", "nrrd", "dicom"):
+        raise InputError(f'--format "{form}" is not known; allowed: ozx, nii.gz, nii, tif, mha, nrrd, dicom')
+    if len(sources) == 1 and form in (None, "dicom") and not _existing_folder(output):
+        if output.endswith("/"):
+            note(f"{output} is a folder: writing DICOM (--format ozx writes a file into it)")
+        return [(sources[0], output)]
+    if not (output.endswith("/") or Path(output).is_dir()):
+        if len(sources) == 1:
+            return [(sources[0], output)]
+        raise InputError(f"{output}: {len(sources)} sources need a folder for OUT; end its name with /")
+    ending = "/" if form == "dicom" else f".{form or 'ozx'}"
+    pairs = [(source, f"{output.rstrip('/')}/{stem(source)}{ending}") for source in sources]
+    places = [place for _, place in pairs]
+    twice = next((place for place in places if places.count(place) > 1), None)
+    if twice:
+        raise InputError(f"{twice}: several sources would be written there; compress them one by one under other names")
+    return pairs
+
+
+def _existing_folder(output: str) -> bool:
+    """An existing folder is a place for files, unless it is a zarr that is to be replaced."""
+    return Path(output).is_dir() and not output.endswith(".zarr")
+
+
+def stem(source: str) -> str:
+    """The name without its suffixes that tell the format."""
+    name = Path(source).name
+    for suffix in SUFFIXES:
+        if name.lower().endswith(suffix):
+            return name[: -len(suffix)]
+    return Path(name).stem if Path(source).is_file() else name
+
+
+def _tell(receipt: Receipt) -> None:
+    from slimscan.cli.say import say_pairs, say_table, size
+
+    print(f"{receipt.output}")
+    pairs = [
+        ("setting", receipt.setting),
+        ("size", f"{size(receipt.file_bytes)} of {size(receipt.raw_bytes)} raw"),
+        ("ratio", f"{receipt.ratio:.2f} on disk, {receipt.ratio_payload:.2f} for the encoded chunks alone"),
+    ]
+    if receipt.mse is not None:
+        psnr = "nothing differs" if receipt.identical else f"{receipt.psnr_db:.2f} dB (peak {receipt.peak})"
+        pairs += [("PSNR", psnr), ("largest error", f"{receipt.max_abs_error:g} stored units")]
+    whole = sum(probe["part"] * probe["encoded"] / max(1, probe["pieces"]) for probe in receipt.probes)
+    cost = f", after trying {whole:.1f} volumes' worth" if receipt.probes else ""
+    pairs.append(("time", f"{receipt.seconds:.1f} s, {receipt.megabytes_per_second:.1f} MB/s{cost}"))
+    say_pairs(pairs)
+    for check in receipt.checks:
+        print(f"  {'ok  ' if check.passed else 'FAIL'}  {check.name}: asked {check.asked}, got {check.got}")
+    if receipt.candidates:
+        print("  auto chose from")
+        rows = [["codec", "value", "bits/voxel", "PSNR dB", "seconds", "remark"]]
+        for row in receipt.candidates:
+            rows.append(
+                [
+                    str(row["codec"]),
+                    "lossless"
+                    if row.get("value", 0) is None and "refused" not in row
+                    else f"{row.get('value') or '':.5}",
+                    str(row.get("bits_per_voxel", "")),
+                    str(row.get("psnr_db", "") or ""),
+                    f"{row['seconds']:.2f}",
+                    "chosen" if row.get("chosen") else str(row.get("refused", ""))[:90],
+                ]
+            )
+        say_table(rows)

@@ -1,0 +1,61 @@
+"""slimscan info."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+HELP = """Say what an image is: shape, samples, geometry, size, and the receipt of its compression.
+
+[bold]Example[/bold]
+
+  slimscan info ct.ozx
+"""
+
+
+def command(
+    path: Annotated[str, typer.Argument(metavar="PATH", help="Any image that slimscan reads.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> int:
+    """Print facts of one image."""
+    from slimscan.cli.say import say_json, say_pairs, size
+    from slimscan.press.about import about
+
+    facts = about(path)
+    if as_json:
+        say_json(facts)
+        return 0
+    print(facts["path"])
+    spacing = " x ".join(f"{value:.4g}" for value in facts["spacing_mm"])
+    pairs = [
+        ("shape", f"{' x '.join(map(str, facts['shape']))} (z, y, x{', c' if len(facts['shape']) == 4 else ''})"),
+        ("samples", f"{facts['dtype']}, {facts['bits']} bits"),
+        ("spacing", f"{spacing} mm (z, y, x)"),
+        ("size", f"{size(facts['file_bytes'])} of {size(facts['raw_bytes'])} raw, ratio {facts['ratio']:.2f} on disk"),
+    ]
+    if (facts["slope"], facts["intercept"]) != (1.0, 0.0):
+        pairs.append(("real value", f"{facts['slope']:g} x stored + {facts['intercept']:g} {facts['unit']}".rstrip()))
+    if facts["padding"] is not None:
+        pairs.append(("padding", f"{facts['padding']}"))
+    say_pairs(pairs)
+    if facts["receipt"]:
+        _tell(facts["receipt"])
+    return 0
+
+
+def _tell(receipt: dict[str, Any]) -> None:
+    from slimscan.cli.say import say_pairs
+
+    print("  receipt")
+    pairs = [("source", receipt["source"]), ("setting", receipt["setting"]), ("target", receipt["target"])]
+    if receipt.get("mse") is not None:
+        same = "nothing differs" if receipt["identical"] else f"{receipt['psnr_db']:.2f} dB (peak {receipt['peak']})"
+        pairs += [("PSNR", same), ("largest error", f"{receipt['max_abs_error']:g} stored units")]
+        pairs += [("source sha256", receipt["sha256"])]
+    pairs.append(("made with", ", ".join(f"{name} {version}" for name, version in receipt["versions"].items())))
+    say_pairs([(f"  {name}", str(value)) for name, value in pairs])
+    for check in receipt["checks"]:
+        print(
+            f"    {'ok  ' if check['passed'] else 'FAIL'}  {check['name']}: asked {check['asked']}, got {check['got']}"
+        )

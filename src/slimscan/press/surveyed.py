@@ -1,0 +1,30 @@
+"""A volume whose stored bits are known, for every number that is measured against a peak."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from slimscan.each import threads
+from slimscan.nouns import Peak, Volume
+from slimscan.press.choose import stored_peak
+from slimscan.press.grid import stored_bits
+from slimscan.press.survey import Survey, survey
+
+
+@dataclass(frozen=True)
+class Surveyed:
+    """volume: its `bits` are those that a PSNR's stored peak means. seen: the survey."""
+
+    volume: Volume
+    seen: Survey
+
+    def peak(self, named: Peak) -> Peak:
+        """The same peak, but the number itself where the stored bits have none (floats)."""
+        whole = self.seen.whole and self.seen.high - self.seen.low <= 65535
+        return named if named != "stored" or whole else stored_peak(self.volume, self.seen)
+
+
+def surveyed(volume: Volume) -> Surveyed:
+    """Look at every voxel once; InputError for none, NaN or infinities."""
+    seen = survey(volume, threads())
+    return Surveyed(replace(volume, bits=stored_bits(volume, seen)), seen)
