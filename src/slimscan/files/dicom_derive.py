@@ -51,6 +51,7 @@ def derive(found: Dataset, *, digest: str, series: str, ratio: float | None, met
     source.ReferencedSOPInstanceUID = found.SOPInstanceUID
     source.PurposeOfReferenceCodeSequence = Sequence([_code(*_UNCOMPRESSED_PREDECESSOR)])
     before = int(found.get("LossyImageCompression", "") == "01")
+    evidence = _evidence(found, source)
     found.SOPInstanceUID = uid("instance", str(found.SOPInstanceUID), digest)
     found.SeriesInstanceUID = uid("series", str(found.get("SeriesInstanceUID", "")), series)
     said = _sentence(ratio, method, lossy)
@@ -66,13 +67,29 @@ def derive(found: Dataset, *, digest: str, series: str, ratio: float | None, met
         claim(found, before, ratio, method)
     for item in _frame_types(found):
         item.FrameType = _derived(item.FrameType)
-    for place in _derivations(found):
+    places = _derivations(found)
+    if places[0] is not found:
+        found.SourceImageEvidenceSequence = Sequence([*(found.get("SourceImageEvidenceSequence") or []), evidence])
+    for place in places:
         place.DerivationDescription = _appended(str(place.get("DerivationDescription", "") or ""), said)
         if lossy:
             codes = list(place.get("DerivationCodeSequence") or [])
             if all((code.get("CodeValue"), code.get("CodingSchemeDesignator")) != _LOSSY[:2] for code in codes):
                 place.DerivationCodeSequence = Sequence([*codes, _code(*_LOSSY)])
         place.SourceImageSequence = Sequence([*(place.get("SourceImageSequence") or []), source])
+
+
+def _evidence(found: Dataset, source: Dataset) -> Dataset:
+    """Where the referenced source stands: study, series, instance (C.8.13.2); for functional-group images."""
+    from pydicom.dataset import Dataset
+    from pydicom.sequence import Sequence
+
+    instance, series, study = Dataset(), Dataset(), Dataset()
+    instance.ReferencedSOPClassUID = source.ReferencedSOPClassUID
+    instance.ReferencedSOPInstanceUID = source.ReferencedSOPInstanceUID
+    series.SeriesInstanceUID, series.ReferencedSOPSequence = found.SeriesInstanceUID, Sequence([instance])
+    study.StudyInstanceUID, study.ReferencedSeriesSequence = found.StudyInstanceUID, Sequence([series])
+    return study
 
 
 def claim(found: Dataset, generations: int, ratio: float | None, method: str | None) -> None:

@@ -13,7 +13,7 @@ from slimscan.errors import InputError, NotReadable
 from slimscan.files import dicom_attributes as attributes
 from slimscan.files import dicom_place as place_of
 from slimscan.files.dicom_geometry import Plane
-from slimscan.files.dicom_open import open_dataset, quiet
+from slimscan.files.dicom_open import identity, open_dataset, quiet
 from slimscan.files.dicom_place import Place
 from slimscan.files.dicom_syntax import EXPLICIT, EXPLICIT_BIG, IMPLICIT, RLE, SYNTAXES, refused
 from slimscan.files.guard import reading
@@ -93,11 +93,11 @@ def header(path: Path) -> Header:
 
 
 def _header(path: Path, found: Dataset, at: int, inflated: bool) -> Header:
-    if not found.get("SOPClassUID") and "Rows" not in found:
+    kind, sop_uid = identity(found)
+    if not kind and "Rows" not in found:
         raise NotReadable(f"{path}: is not a DICOM image: it names no SOP class and no Rows; give an image file")
     syntax = str(getattr(found, "file_meta", {}).get("TransferSyntaxUID", "") or _guessed(found))
     whole = {key: attributes.whole(path, found, key) for key in ("Rows", "Columns", "BitsAllocated")}
-    kind = str(found.get("SOPClassUID", ""))
     if None in whole.values():
         raise NotReadable(
             f"{path}: has no {', '.join(key for key, value in whole.items() if value is None)}:"
@@ -148,7 +148,7 @@ def _header(path: Path, found: Dataset, at: int, inflated: bool) -> Header:
         path=path,
         syntax=syntax,
         sop_class=kind,
-        sop_uid=str(found.get("SOPInstanceUID", "")),
+        sop_uid=sop_uid,
         series_uid=str(found.get("SeriesInstanceUID", "")),
         study_uid=str(found.get("StudyInstanceUID", "")),
         modality=str(found.get("Modality", "")),

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 CT, MR, SC = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.7"
+FALLBACK = {"CT": CT, "MR": MR}
 _FRAMES_BYTE, _FRAMES_WORD, _FRAMES_COLOUR = f"{SC}.2", f"{SC}.3", f"{SC}.4"
 
 
@@ -47,7 +48,15 @@ def fresh(volume: Volume, planes: list[Plane], names: Names, digest: str, first:
     found.SOPClassUID, found.SOPInstanceUID = kind, uid("instance", names.series, str(first), digest)
     for keyword in (
         *("StudyDate", "StudyTime", "AccessionNumber", "Manufacturer", "ReferringPhysicianName", "PatientName"),
-        *("PatientID", "PatientBirthDate", "PatientSex", "StudyID", "SeriesNumber", "PositionReferenceIndicator"),
+        *(
+            "PatientID",
+            "PatientBirthDate",
+            "PatientSex",
+            "StudyID",
+            "SeriesNumber",
+            "PositionReferenceIndicator",
+            "Laterality",
+        ),
     ):
         setattr(found, keyword, "")
     found.Modality = modality
@@ -72,6 +81,7 @@ def fresh(volume: Volume, planes: list[Plane], names: Names, digest: str, first:
             setattr(found, keyword, "")
     else:
         found.ConversionType = "WSD"
+        found.PatientOrientation = ""
     if (
         volume.pixels.dtype.kind in "iu"
         and len(volume.shape) == 3
@@ -139,6 +149,8 @@ def _stacked(found: Dataset, planes: list[Plane]) -> None:
     step = planes[0].thickness or 1.0
     found.SliceLocationVector = [_decimal(k * step) for k in range(len(planes))]
     found.BurnedInAnnotation = "NO"
+    # Type 1 in C.7.6.16, and nobody knows it; a date that is plainly none, and the same in every run.
+    found.ContentDate, found.ContentTime = "19000101", "000000"
     if "RescaleSlope" in found:
         found.PresentationLUTShape = "IDENTITY"
 

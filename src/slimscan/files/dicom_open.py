@@ -52,6 +52,15 @@ def is_dicom(path: Path, head: bytes) -> bool:
         return False
 
 
+def identity(found: Dataset) -> tuple[str, str]:
+    """SOP class and instance UID; some anonymisers empty them and leave those of the file meta information."""
+    meta = getattr(found, "file_meta", None) or {}
+    return (
+        str(found.get("SOPClassUID") or meta.get("MediaStorageSOPClassUID") or ""),
+        str(found.get("SOPInstanceUID") or meta.get("MediaStorageSOPInstanceUID") or ""),
+    )
+
+
 def open_dataset(path: Path) -> tuple[Dataset, int, bool]:
     """The data set up to its pixel data, where these begin, and whether that counts in the inflated data set."""
     import pydicom

@@ -81,7 +81,9 @@ def save(
     new.MediaStorageSOPClassUID, new.MediaStorageSOPInstanceUID = UID(found.SOPClassUID), UID(found.SOPInstanceUID)
     new.TransferSyntaxUID = UID(syntax)
     new.ImplementationClassUID, new.ImplementationVersionName = UID(IMPLEMENTATION), "SLIMSCAN"
-    whole = FileDataset(str(path), found, preamble, new, is_implicit_VR=False, is_little_endian=True)
+    # A data set read from a file stays itself: pydicom then copies every untouched element byte for byte.
+    whole = found if isinstance(found, FileDataset) else FileDataset(str(path), found, is_implicit_VR=False)
+    whole.file_meta, whole.preamble = new, preamble
     encapsulated = SYNTAXES[syntax].encapsulated
     lengths = [spool.length(k) for k in slices]
     wide = encapsulated and _offsets(lengths)[-1] > _OFFSET_LIMIT
@@ -93,10 +95,10 @@ def save(
         raise InputError(f"{path}: {sum(lengths)} bytes of native pixels in one file; allowed: 4 GiB; write a folder")
     if syntax == DEFLATED:
         whole.add_new(0x7FE00010, vr, _even(b"".join(spool[k] for k in slices)))
-    dcmwrite(path, whole, enforce_file_format=True)
-    if syntax == DEFLATED:
-        return
-    with path.open("ab") as file:
+    with path.open("wb") as file:
+        dcmwrite(file, whole, enforce_file_format=True)
+        if syntax == DEFLATED:
+            return
         if not encapsulated:
             total = sum(lengths)
             file.write(struct.pack("<HH2sHI", 0x7FE0, 0x0010, vr.encode(), 0, total + total % 2))

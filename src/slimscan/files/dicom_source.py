@@ -11,10 +11,10 @@ import numpy as np
 
 from slimscan.errors import InputError
 from slimscan.files import dicom_attributes as attributes
-from slimscan.files import dicom_derive, dicom_frames
+from slimscan.files import dicom_derive, dicom_frames, dicom_new
 from slimscan.files.dicom_geometry import LPS_TO_RAS
 from slimscan.files.dicom_header import header
-from slimscan.files.dicom_open import dataset
+from slimscan.files.dicom_open import dataset, identity
 from slimscan.files.dicom_syntax import SYNTAXES
 from slimscan.nouns import Volume
 
@@ -57,7 +57,7 @@ def sources(volume: Volume) -> list[tuple[Path, int]] | None:
 
 
 def taken(
-    volume: Volume, instance: Instance, source: list[tuple[Path, int]] | None
+    volume: Volume, instance: Instance, source: list[tuple[Path, int]] | None, names: dicom_new.Names
 ) -> tuple[Dataset, bytes, Dataset | None]:
     """The source's data set, checked to be the one the volume came from, free of what the new pixels make wrong."""
     file = instance.source
@@ -65,10 +65,11 @@ def taken(
         raise ValueError("an instance without a source has nothing to take")
     found = dataset(file)
     uid = about_dicom(volume)["sop_uids"][instance.slices[0]]
+    kind, held_uid = identity(found)
     rows, columns = found.get("Rows"), found.get("Columns")
-    if str(found.get("SOPInstanceUID", "")) != uid or (rows, columns) != volume.shape[1:3]:
+    if held_uid != uid or (rows, columns) != volume.shape[1:3]:
         raise InputError(
-            f"{file}: is not the file that the volume was read from ({rows} x {columns}, UID {found.get('SOPInstanceUID')},"
+            f"{file}: is not the file that the volume was read from ({rows} x {columns}, UID {held_uid},"
             f" want {volume.shape[1]} x {volume.shape[2]}, UID {uid}); read the source again"
         )
     if len(instance.slices) != int(found.get("NumberOfFrames") or 1):
@@ -76,6 +77,11 @@ def taken(
             f"{file}: holds {found.get('NumberOfFrames')} frames, the volume {len(instance.slices)} of them"
         )
     _same_place(volume, instance, found, file)
+    # What an anonymiser emptied and a DICOM file cannot be without.
+    found.SOPClassUID = kind or dicom_new.FALLBACK.get(str(found.get("Modality", "")), dicom_new.SC)
+    found.SOPInstanceUID = uid or dicom_derive.uid("source", names.series, *map(str, instance.slices))
+    found.StudyInstanceUID = found.get("StudyInstanceUID") or names.study
+    found.SeriesInstanceUID = found.get("SeriesInstanceUID") or names.series
     if _overlaid(found):
         _free_overlays(found, file, [source[k][1] for k in instance.slices])
     syntax = str(found.file_meta.get("TransferSyntaxUID", "")) if hasattr(found, "file_meta") else ""

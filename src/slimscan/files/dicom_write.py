@@ -157,7 +157,7 @@ def _write(
                     if change == "lossy" or dicom_source.about_dicom(volume).get("lossy_before"):
                         _claim_new(found, volume, mean, method, change)
                 else:
-                    found, preamble, meta = dicom_source.taken(volume, instance, source)
+                    found, preamble, meta = dicom_source.taken(volume, instance, source, names)
                     if change != "none":
                         dicom_derive.derive(
                             found,
