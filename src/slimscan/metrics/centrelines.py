@@ -9,12 +9,13 @@ a knot by its shortest step.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
-from scipy.spatial import cKDTree
+
+if TYPE_CHECKING:
+    from scipy.sparse import coo_array
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -48,6 +49,9 @@ class Links:
 
 def link(where: Ints, spacing_mm: Floats) -> Links:
     """The graph of centreline voxels at the indices `where` (n, ndim); neighbours share a face, an edge or a corner."""
+    from scipy.sparse.csgraph import minimum_spanning_tree
+    from scipy.spatial import cKDTree
+
     n = len(where)
     pairs = np.zeros((0, 2), np.int64)
     if n > 1:
@@ -78,9 +82,9 @@ def link(where: Ints, spacing_mm: Floats) -> Links:
 
     free = np.zeros(chains, bool)
     free[group[(degree <= 1) & ~knotted]] = True
-    pieces, _ = connected_components(_graph(pairs, step, n), directed=False) if n else (0, None)
+    pieces, _ = _components(pairs, n)
     ends = int(np.count_nonzero(degree == 1)) + int(np.count_nonzero(arms == 1))
-    return Links(group, chains, arms, group[voxel], knot, inner, way, free, ends, int(pieces))
+    return Links(group, chains, arms, group[voxel], knot, inner, way, free, ends, pieces)
 
 
 def branch_of_voxels(links: Links) -> tuple[Ints, Floats]:
@@ -94,7 +98,7 @@ def branch_of_voxels(links: Links) -> tuple[Ints, Floats]:
     joined = np.stack((links.arm_chain[through], links.arm_knot[through] + links.chains), axis=1)
     if nodes == 0:
         return np.zeros(0, np.int64), np.zeros(0)
-    _, found = connected_components(_graph(joined, np.ones(len(joined)), nodes), directed=False)
+    _, found = _components(joined, nodes)
     kept = np.concatenate((np.ones(links.chains, bool), plain))
     # Forks are numbered -1, the others from 0 up.
     names, label = np.unique(np.where(kept, found, -1), return_inverse=True)
@@ -131,10 +135,8 @@ def spurs(links: Links, shorter_mm: float) -> NDArray[np.bool_]:
 def _groups(pairs: Ints, knotted: NDArray[np.bool_]) -> tuple[Ints, int, int]:
     """The chain or knot of every voxel, chains first, and how many there are of each."""
     n = len(knotted)
-    if n == 0:
-        return np.zeros(0, np.int64), 0, 0
     alike = pairs[knotted[pairs[:, 0]] == knotted[pairs[:, 1]]]
-    count, label = connected_components(_graph(alike, np.ones(len(alike)), n), directed=False)
+    count, label = _components(alike, n)
     is_knot = np.zeros(count, bool)
     is_knot[label[knotted]] = True
     rank = np.empty(count, np.int64)
@@ -155,9 +157,20 @@ def _inside_knot(pairs: Ints, knotted: NDArray[np.bool_], group: Ints, degree: I
     return np.asarray(inside & (degree == 2))
 
 
+def _components(pairs: Ints, n: int) -> tuple[int, Ints]:
+    from scipy.sparse.csgraph import connected_components
+
+    if n == 0:
+        return 0, np.zeros(0, np.int64)
+    count, label = connected_components(_graph(pairs, np.ones(len(pairs)), n), directed=False)
+    return int(count), np.asarray(label, np.int64)
+
+
 def _sums(group: Ints, values: Floats, count: int) -> Floats:
     return np.bincount(group, values, minlength=count).astype(np.float64)
 
 
 def _graph(pairs: Ints, weight: Floats, n: int) -> coo_array:
+    from scipy.sparse import coo_array
+
     return coo_array((weight, (pairs[:, 0], pairs[:, 1])), shape=(n, n))

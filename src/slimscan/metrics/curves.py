@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import ndimage
 
 from slimscan.errors import InputError
 from slimscan.metrics.masks import Spacing, as_mask, as_spacing, slices_of, within
@@ -92,6 +91,8 @@ def difficulty(first: ArrayLike, second: ArrayLike, spacing_mm: Spacing = 1.0) -
     spacing_mm: along the array's axes; the default gives areas in pixels. Slices that are empty in both masks are left
     out; all empty gives empty arrays. InputError: see metrics.masks. Source: Cunha 2023, Fig. 14.
     """
+    from scipy import ndimage
+
     jaccard = jaccard_per_slice(first, second)
     voxels = as_mask(first)
     pixel = float(np.prod(as_spacing(spacing_mm, voxels.ndim)[-2:]))

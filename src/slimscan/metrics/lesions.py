@@ -8,9 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import ndimage
-from scipy.optimize import linear_sum_assignment
-from scipy.spatial.distance import cdist
 
 from slimscan.errors import InputError
 from slimscan.metrics.masks import Mask, Spacing, as_mask, as_spacing, within
@@ -62,6 +59,9 @@ def match_lesions(truth_mm: ArrayLike, marks_mm: ArrayLike, radius_mm: float = 1
         raise InputError(
             f"truth_mm has {truth.shape[1]} coordinates a point and marks_mm {marks.shape[1]}; give the same number"
         )
+    from scipy.optimize import linear_sum_assignment
+    from scipy.spatial.distance import cdist
+
     far = cdist(truth, marks)
     near = far.round(10) < radius
     # A forbidden pair costs more than all allowed pairs together, so it is taken only when nothing else is left.
@@ -108,6 +108,8 @@ def lesion_centres_mm(mask: ArrayLike, spacing_mm: Spacing) -> NDArray[np.float6
     lesions its order; an empty mask gives no rows. Of equally long diameters the first counts. InputError: see
     metrics.masks. Source: Luu 2021, section III.A.
     """
+    from scipy import ndimage
+
     voxels = as_mask(mask)
     steps = as_spacing(spacing_mm, voxels.ndim)
     labels, count = ndimage.label(voxels, np.ones((3,) * voxels.ndim))
@@ -133,6 +135,8 @@ def _extreme(piece: Mask) -> Mask:
 
 def _middle(points: NDArray[np.float64]) -> NDArray[np.float64]:
     """The middle between the two points that are farthest apart."""
+    from scipy.spatial.distance import cdist
+
     longest, ends = -1.0, (points[0], points[0])
     for start in range(0, len(points), 512):
         far = cdist(points[start : start + 512], points).round(10)

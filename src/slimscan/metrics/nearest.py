@@ -8,12 +8,15 @@ subtraction of voxel indices, so a result does not depend on the machine.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
-from scipy.spatial import cKDTree
 
 from slimscan.metrics.masks import Mask
+
+if TYPE_CHECKING:
+    from scipy.spatial import cKDTree
 
 # Measured costs in ns: a voxel in the distance transform, a target in the building of a tree, a query, and a target
 # that a query has to look at. Only their proportions matter.
@@ -58,6 +61,8 @@ def _to_nearest(
     transform = _TRANSFORM * asked.size if asked.size <= _TRANSFORM_MOST else np.inf
     if _BUILD * n_targets + _QUERY * n_asked > transform:
         return _by_transform(asked, targets, spacing_mm)
+    from scipy.spatial import cKDTree
+
     where, goal = _indices(asked), _indices(targets)
     tree = cKDTree(goal * spacing_mm, balanced_tree=False)
     sample = where[:: max(1, n_asked // _SAMPLE)] * spacing_mm
@@ -81,6 +86,8 @@ def _by_tree(
 
 
 def _by_transform(asked: Mask, targets: Mask, spacing_mm: NDArray[np.float64]) -> NDArray[np.float64]:
+    from scipy import ndimage
+
     nearest = ndimage.distance_transform_edt(~targets, spacing_mm, return_distances=False, return_indices=True)
     step = np.stack([axis[asked] for axis in nearest], axis=1) - _indices(asked)
     return _length(step, spacing_mm)

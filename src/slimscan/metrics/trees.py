@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import ndimage
 
 from slimscan.metrics.centrelines import Links, branch_of_voxels, link, spurs
 from slimscan.metrics.masks import Mask, Spacing, as_mask, as_masks, as_spacing, bounding_box, within
@@ -48,6 +47,7 @@ def skeleton(mask: ArrayLike) -> Mask:
     box = bounding_box(voxels)
     if box is None:
         return found
+    from scipy import ndimage
     from skimage.morphology import skeletonize
 
     part = voxels[box]
