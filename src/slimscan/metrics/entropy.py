@@ -48,11 +48,13 @@ def histogram(pixels: Pixels) -> Histogram:
         raise InputError(f"entropy needs stored integers, got samples of type {pixels.dtype}; give the stored image")
     if pixels.dtype.kind in "iu" and pixels.size:
         low, high = int(pixels.min()), int(pixels.max())
-        if high - low < _DENSE:
-            flat = pixels.ravel()
+        if high - low < _DENSE and high < 1 << 62:
             # bincount wants values from 0 up; uint8 and uint16 go in as they are, without a shifted copy.
-            start = low if low < 0 or high >= _DENSE else 0
-            dense = np.bincount(flat if start == 0 else (flat.astype(np.int64, copy=False) - start))
+            start = 0 if low >= 0 and high < _DENSE else low
+            shifted = (
+                pixels.ravel() if start == 0 and pixels.dtype.itemsize < 8 else pixels.ravel().astype(np.int64) - start
+            )
+            dense = np.bincount(shifted)
             found = np.flatnonzero(dense)
             return Histogram((found + start).astype(pixels.dtype), dense[found].astype(np.int64))
     values, counts = np.unique(pixels, return_counts=True)

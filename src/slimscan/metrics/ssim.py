@@ -4,8 +4,8 @@ One Gaussian window throughout: 11 samples a side, sigma 1.5, K1 0.01, K2 0.03. 
 only (5 samples in from each border), as in the original. Pixels are taken as stored, in float64, and never shifted.
 
 A slice with a side under 11 samples has no valid region: its value is NaN, never that of a smaller window, which would
-be another metric. MS-SSIM uses the scales that still hold 11 samples a side (all five from 161 a side) and divides
-their weights by the weights' sum, so that values over fewer scales stay comparable.
+be another metric. MS-SSIM uses the scales that still hold 11 samples a side, all five from 161 a side; the weights of
+fewer are divided by their sum, so that the values stay comparable.
 """
 
 from __future__ import annotations
@@ -60,14 +60,15 @@ def similarity(reference: Pixels, test: Pixels, data_range: float, mask: Pixels 
 
 
 def scale_weights(shape: tuple[int, ...]) -> tuple[float, ...]:
-    """The MS-SSIM weights of the scales that a (y, x) shape holds, finest first, with sum 1; () for none."""
+    """The MS-SSIM weights of the scales that a (y, x) shape holds, finest first: the five, or fewer with sum 1, or ()."""
     side, kept = min(shape[:2]), []
     for weight in SCALE_WEIGHTS:
         if side < SIDE:
             break
         kept.append(weight)
         side = (side + 1) // 2
-    return tuple(weight / sum(kept) for weight in kept)
+    # The five published weights sum to 1.0001 and stay as published.
+    return SCALE_WEIGHTS if len(kept) == len(SCALE_WEIGHTS) else tuple(weight / sum(kept) for weight in kept)
 
 
 def ssim(

@@ -123,14 +123,15 @@ def _pictures(figure: Any, axes: list[Any], shown: Look, scale: _Scale) -> None:
     )
     axes[2].set_title("Difference: decoded - original", fontsize=13)
     bar = figure.colorbar(red, ax=axes[2], extend="both" if more else "neither", shrink=0.9, pad=0.02, aspect=30)
-    which = "" if shown.channel is None else " of the channel that errs most"
-    bar.set_label(f"{shown.unit}{which}, the largest is {shown.largest:+.4g}")
+    bar.set_label(f"{shown.unit}, the largest is {shown.largest:+.4g}")
     _mark(axes, shown, scale)
     for ax in axes:
         ax.set_xlim(box[0], box[1])
         ax.set_ylim(box[2], box[3])
         ax.set_xlabel(scale.unit)
     axes[0].set_ylabel(scale.unit)
+    if shown.channel is not None:
+        axes[2].set_xlabel(f"{scale.unit} (at each pixel the channel that errs most)")
     outline = [patheffects.withStroke(linewidth=2.5, foreground="black")]
     places = ((0.5, 0.975, "center", "top"), (0.5, 0.025, "center", "bottom"), (0.02, 0.5, "left", "center"),
               (0.98, 0.5, "right", "center"))  # fmt: skip
