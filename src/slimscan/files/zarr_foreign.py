@@ -42,13 +42,13 @@ def read_foreign(path: Path) -> Volume:
 
     try:
         store = path if path.is_dir() else zarr.storage.ZipStore(path, mode="r")
-        node = zarr.open(store, mode="r")
+        node: Any = zarr.open(store, mode="r")
     except Exception as error:  # zarr and its stores raise many kinds for damaged files
         raise NotReadable(f"{path}: this zarr cannot be opened ({error})") from error
     if isinstance(node, zarr.Array):
         axes = ["z", "y", "x"][-node.ndim :] if node.ndim <= 3 else []
         return _volume(path, node, axes, [1.0] * node.ndim, [""] * node.ndim)
-    attributes = dict(node.attrs)
+    attributes: dict[str, Any] = dict(node.attrs)
     images = attributes.get("ome", attributes).get("multiscales")
     if not images:
         raise NotReadable(f"{path}: a zarr group without OME multiscales; point at an OME-Zarr image or at one array")

@@ -77,7 +77,7 @@ def scheme_of(case: Case, found: Codec) -> Scheme:
     """How this codec codes this case; LayoutRefused when it cannot."""
     exact = isinstance(case.target, Lossless) or (isinstance(case.target, Setting) and case.target.value is None)
     if case.plain:
-        grid = plain_grid(case.volume, case.bits)
+        grid = plain_grid(case.volume, case.seen)
     elif exact and not grid_for(case.volume, case.seen).exact:
         dtype = stored_dtype(case.volume)
         grid = Grid(dtype, 0.0, 1.0, 8 * np.dtype(dtype).itemsize, dtype)

@@ -20,7 +20,7 @@ from slimscan.press.choose import Case, Per, check_target, prober_of, settle
 from slimscan.press.open import lazy
 from slimscan.press.outputs import Kind, Written, admit_codec, guess_overhead, kind_of, write_box, write_other
 from slimscan.press.probe import Job, Piece, Prober, run_job
-from slimscan.press.receipt import facts_for_file, sign, travelling
+from slimscan.press.receipt import sign, travelling
 from slimscan.press.staging import admit_output, staged
 from slimscan.press.store import RECEIPT
 from slimscan.press.survey import survey
@@ -137,8 +137,8 @@ def _write(order: Order, case: Case, prober: Prober, pieces: list[Piece], found:
         if found is None:
             prober.run(pieces, values)
         keys = list(zip(pieces, values, strict=True))
-        facts = facts_for_file(scheme.codec, values)
-        written = write_other(order.kind, hidden, volume, scheme, lambda index: prober.spool.get(keys[index]), facts)
+        exact = all(value is None for value in values)
+        written = write_other(order.kind, hidden, volume, scheme, lambda index: prober.spool.get(keys[index]), exact)
     peak = case.peak(order.peak)
     measured: Measured | None = None
     if order.verify:

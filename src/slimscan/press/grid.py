@@ -74,10 +74,21 @@ def grid_for(volume: Volume, seen: Survey) -> Grid:
     return Grid(dtype, float(shifted), 1.0, bits, "uint8" if bits <= 8 else "uint16")
 
 
-def plain_grid(volume: Volume, bits: int) -> Grid:
-    """Codes are the stored values themselves, sign and all: for files whose readers know no grid."""
+def plain_grid(volume: Volume, seen: Survey) -> Grid:
+    """Codes are the stored values themselves, sign and all: for files whose readers know no grid.
+
+    bits: those that the header declares, or that the values need, one more for a sign.
+    """
     dtype = stored_dtype(volume)
+    bits = stored_bits(volume, seen)
+    if np.dtype(dtype).kind == "i" and seen.whole:
+        bits = max(bits if declared(volume) else 8, int(max(seen.high, -1 - seen.low)).bit_length() + 1)
     return Grid(dtype, 0.0, 1.0, bits, dtype)
+
+
+def declared(volume: Volume) -> bool:
+    """Whether the header said how many bits a sample has."""
+    return bool(volume.about.get("bits_declared")) or "dicom" in volume.about
 
 
 def stored_dtype(volume: Volume) -> str:
@@ -91,7 +102,7 @@ def stored_bits(volume: Volume, seen: Survey) -> int:
     The peak of a PSNR named "stored" is 2**bits - 1. A reader that knows the bits (DICOM's BitsStored) is believed;
     others say the size of the container, and 12-bit pixels in uint16 must not gain 24 dB from it.
     """
-    if volume.about.get("bits_declared"):
+    if declared(volume):
         return volume.bits
     if np.dtype(volume.pixels.dtype).itemsize == 1:
         return 8

@@ -8,10 +8,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
+
+import numpy as np
 
 from slimscan import files
 from slimscan.errors import InputError
@@ -27,7 +29,13 @@ RECEIPT_GUESS = 620  # bytes of a compressed receipt, before it is known
 
 # Codecs whose codestreams other programs read in these files.
 IN_TIFF = ("jpeg2000", "jpegxl")
-IN_DICOM = ("jpeg2000", "jpegls", "htj2k")
+# codec -> (lossless, lossy) transfer syntax, DICOM PS3.5 section 10.
+TRANSFER_SYNTAX = {
+    "jpeg2000": ("1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91"),
+    "jpegls": ("1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81"),
+    "htj2k": ("1.2.840.10008.1.2.4.201", "1.2.840.10008.1.2.4.203"),
+}
+IN_DICOM = tuple(TRANSFER_SYNTAX)
 
 
 def kind_of(output: str | Path) -> Kind:
@@ -84,7 +92,7 @@ def guess_overhead(kind: Kind, volume: Volume, scheme: Scheme, bits: int) -> int
     if kind == "box":
         sizes = {name: len(content) for name, content in box_entries(volume, scheme, bits).items()}
         return ozx.overhead(sizes | {RECEIPT: RECEIPT_GUESS}, chunks, zipped=True)
-    return 600 + chunks * (24 if kind == "tiff" else 1600)
+    return 600 + chunks * (180 if kind == "tiff" else 4000)
 
 
 def write_box(
@@ -117,7 +125,7 @@ def write_box(
 
 
 def write_other(
-    kind: Kind, path: Path, volume: Volume, scheme: Scheme, payload: Callable[[int], bytes], facts: Mapping[str, object]
+    kind: Kind, path: Path, volume: Volume, scheme: Scheme, payload: Callable[[int], bytes], lossless: bool
 ) -> Written:
     """Any other kind of file, whole, from payloads by chunk; what is read back comes through the file's own reader."""
     pieces = chunk_pieces(volume.shape[0], scheme.depth)
@@ -128,21 +136,30 @@ def write_other(
     else:
         frames = [payload(index) for index in range(len(pieces))]
         payload_bytes = sum(map(len, frames))
-        _write_frames(kind, path, volume, scheme, frames, facts)
+        _write_frames(kind, path, volume, scheme, frames, lossless)
     back = files.read(path)
     if back.shape != volume.shape:
         raise InputError(f"{path}: a volume of shape {volume.shape} comes back as {back.shape}; write .ozx instead")
     return Written(payload_bytes, lambda index: back.slices(*pieces[index]), lambda _receipt: None)
 
 
-def _write_frames(
-    kind: Kind, path: Path, volume: Volume, scheme: Scheme, frames: list[bytes], facts: Mapping[str, object]
-) -> None:
+def _write_frames(kind: Kind, path: Path, volume: Volume, scheme: Scheme, frames: list[bytes], lossless: bool) -> None:
     if kind == "tiff":
-        from slimscan.files import tiff
+        from slimscan.files import tiffwrite
 
-        tiff.write_encoded(path, volume, frames, scheme.codec, scheme.grid.bits)
+        tiffwrite.write_encoded(path, volume, frames, scheme.codec, scheme.grid.bits)
         return
-    from slimscan.files import dicom
+    from slimscan.files import dicom_write
 
-    dicom.write_encoded(path, volume, frames, codec=scheme.codec, bits=scheme.grid.bits, **facts)
+    exact, lossy = TRANSFER_SYNTAX[scheme.codec]
+    if scheme.codec == "jpegls" and np.dtype(scheme.grid.dtype).kind == "i":
+        raise InputError(f"{path}: JPEG-LS holds no sign, and these samples have one; use jpeg2000, or write .ozx")
+    dicom_write.write_encoded(
+        path,
+        replace(volume, bits=scheme.grid.bits),
+        frames,
+        transfer_syntax=exact if lossless else lossy,
+        ratio=None,
+        method=None,
+        lossless=lossless,
+    )

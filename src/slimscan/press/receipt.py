@@ -106,8 +106,3 @@ def travelling(receipt: Receipt, measured: Measured | None) -> bytes:
     kept = {key: value for key, value in said.items() if key == "source" or key not in LEFT_OUT}
     kept.pop("candidates")
     return zlib.compress(compact(kept | {"verified": measured is not None}), 9)
-
-
-def facts_for_file(codec: str, values: Sequence[float | None]) -> dict[str, Any]:
-    """What a standard file says about its compression."""
-    return {"lossless": all(value is None for value in values), "setting": setting_text(codec, values)}
