@@ -2,8 +2,8 @@
 
 Voxels with three or more neighbours lie in a knot, and knots that touch are one; the others form chains. A knot with
 three or more arms is a fork; one with fewer is a bend that the thinning left thick, and its chains go on through it.
-Inside a knot every voxel neighbours others, so the length there is that of its shortest spanning tree; a chain reaches
-a knot by its shortest step.
+Inside a knot every voxel neighbours others, so the length there is that of the shortest tree that joins its arms (a stub
+of one voxel is lost in the knot); a chain reaches a knot by its shortest step.
 """
 
 from __future__ import annotations
@@ -67,18 +67,23 @@ def link(where: Ints, spacing_mm: Floats) -> Links:
 
     both = knotted[pairs]
     in_chain, in_knot, arm = ~both.any(axis=1), both.all(axis=1), both[:, 0] != both[:, 1]
-    inner = _sums(group[pairs[in_chain, 0]], step[in_chain], chains + knots)
-    shortest = minimum_spanning_tree(_graph(pairs[in_knot], step[in_knot], n)).tocoo()
-    inner += _sums(group[shortest.row], shortest.data, chains + knots)
-
-    voxel = np.where(both[arm, 0], pairs[arm, 1], pairs[arm, 0])
-    knot = group[np.where(both[arm, 0], pairs[arm, 0], pairs[arm, 1])] - chains
-    order = np.lexsort((step[arm], knot, voxel))
-    voxel, knot, way = voxel[order], knot[order], step[arm][order]
-    first = np.ones(len(voxel), bool)
-    first[1:] = (np.diff(voxel) != 0) | (np.diff(knot) != 0)
-    voxel, knot, way = voxel[first], knot[first], way[first]
+    inside = np.where(both[arm, 0], pairs[arm, 0], pairs[arm, 1])
+    voxel, knot, way = pairs[arm].sum(axis=1) - inside, group[inside] - chains, step[arm]
+    order = np.lexsort((way, knot, voxel))
+    first = np.ones(len(order), bool)
+    first[1:] = (np.diff(voxel[order]) != 0) | (np.diff(knot[order]) != 0)
+    reach = order[first]
+    inside, voxel, knot, way = inside[reach], voxel[reach], knot[reach], way[reach]
     arms = np.bincount(knot, minlength=knots)
+
+    shortest = minimum_spanning_tree(_graph(pairs[in_knot], step[in_knot], n)).tocoo()
+    # Voxels of a knot that no arm needs are cut off its tree, unless the knot is an end or stands alone.
+    needed = np.zeros(n, bool)
+    needed[inside] = True
+    needed[knotted] |= arms[group[knotted] - chains] < 2
+    steps, mm = _trimmed(np.stack((shortest.row, shortest.col), axis=1), shortest.data, needed)
+    inner = _sums(group[pairs[in_chain, 0]], step[in_chain], chains + knots)
+    inner += _sums(group[steps[:, 0]], mm, chains + knots)
 
     free = np.zeros(chains, bool)
     free[group[(degree <= 1) & ~knotted]] = True
@@ -155,6 +160,16 @@ def _inside_knot(pairs: Ints, knotted: NDArray[np.bool_], group: Ints, degree: I
     inside = np.zeros(len(knotted), bool)
     inside[ends[first[count == 2], 0]] = True
     return np.asarray(inside & (degree == 2))
+
+
+def _trimmed(edges: Ints, mm: Floats, needed: NDArray[np.bool_]) -> tuple[Ints, Floats]:
+    """A forest without its leaves that are not needed, leaf after leaf."""
+    while True:
+        leaf = (np.bincount(edges.ravel(), minlength=len(needed)) == 1) & ~needed
+        kept = ~leaf[edges].any(axis=1)
+        if kept.all():
+            return edges, mm
+        edges, mm = edges[kept], mm[kept]
 
 
 def _components(pairs: Ints, n: int) -> tuple[int, Ints]:
