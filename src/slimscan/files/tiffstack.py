@@ -105,8 +105,8 @@ def in_order(folder: Path, files: list[Path]) -> list[Path]:
         return natural
     columns = list(zip(*([int(part) for part in split[file][1::2]] for file in natural), strict=True))
     varying = [column for column in columns if len(set(column)) > 1]
-    if len(varying) == 1:
-        _count(folder, natural, list(varying[0]))
+    if len(varying) < 2:  # none varies: s1 and s01 are one number
+        _count(folder, natural, list((varying or columns)[-1]))
         return natural
     counting = [column for column in varying if _gaps(sorted(column)) == []]
     if counting:

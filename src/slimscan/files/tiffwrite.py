@@ -60,15 +60,18 @@ def write_encoded(path: Path, volume: Volume, frames: Iterable[bytes], codec_nam
     args: dict[str, Any] = {"rowsperstrip": volume.shape[1]}
     if kind == "u":  # tifffile knows 12 bits of unsigned samples only; OME-XML says it for both
         args["compressionargs"] = {"bitspersample": max(bits, 9 if volume.pixels.dtype.itemsize == 2 else 1)}
-    _write(volume, path, _checked(path, frames, volume.shape[0], codec_name, magics), tag, bits, args)
+    depth, left = volume.shape[0], iter(frames)
+    _write(volume, path, _checked(path, left, depth, codec_name, magics), tag, bits, args)
+    if next(left, None) is not None:
+        raise OutputError(f"{path}: more {codec_name} codestreams came than {depth} slices; want one a slice")
 
 
 def _checked(
-    path: Path, frames: Iterable[bytes], depth: int, codec_name: str, magics: tuple[bytes, ...]
+    path: Path, frames: Iterator[bytes], depth: int, codec_name: str, magics: tuple[bytes, ...]
 ) -> Iterator[bytes]:
     count = 0
     for count, frame in enumerate(frames, 1):
-        if count > depth or not frame.startswith(magics):
+        if not frame.startswith(magics):
             raise OutputError(f"{path}: frame {count} of {depth} is no {codec_name} codestream; want one a slice")
         yield frame
     if count != depth:
