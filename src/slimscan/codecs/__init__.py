@@ -8,11 +8,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from slimscan.codecs import jpeg2000
+from slimscan.codecs import av1, ffv1, hevc, jpeg2000
 from slimscan.errors import InputError, LayoutRefused
 from slimscan.nouns import Codec, Layout
 
-_ALL: tuple[Codec, ...] = (jpeg2000.CODEC,)
+_ALL: tuple[Codec, ...] = (
+    jpeg2000.CODEC,
+    hevc.CODEC,
+    hevc.GOP8,
+    hevc.INTRA,
+    av1.CODEC,
+    av1.GOP8,
+    ffv1.CODEC,
+)
 
 CODECS: Mapping[str, Codec] = MappingProxyType({codec.name: codec for codec in _ALL})
 
