@@ -56,8 +56,10 @@ def read(path: Path) -> Volume:
         headers, passed = _series(path) if folder else ([header(path)], [])
     streams = [dicom_frames.check_size(one) for one in headers]
     first = headers[0]
-    if len(headers) > 1:
+    try:
         _one_kind(headers)
+    except GeometryError as error:
+        raise GeometryError(f"{path}: {error}") from None
     frames = [(one, k) for one in headers for k in range(one.frames)]
     order, affine_mm, geometry = _ordered(path, headers)
     placed = [frames[k] for k in order]

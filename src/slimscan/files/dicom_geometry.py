@@ -127,7 +127,10 @@ def alike(
 
 def _regular(planes: Sequence[Plane], depths: Vector) -> None:
     gaps = np.diff(depths)
-    usual = _usual_gap(gaps)
+    if np.all(np.abs(gaps - gaps.mean()) <= SPACING_TOLERANCE * gaps.mean()):
+        usual = float(gaps.mean())
+    else:
+        usual = _usual_gap(gaps)
     for k, gap in enumerate(gaps):
         here, there = planes[k], planes[k + 1]
         if abs(gap - usual) <= SPACING_TOLERANCE * usual:

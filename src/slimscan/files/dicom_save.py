@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import struct
 import tempfile
+import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -70,8 +71,9 @@ def save(
     Explicit VR Little Endian, or what `syntax` says. meta: the source's file meta information, kept but for what names
     this file and its writer.
     """
-    from pydicom import dcmwrite
-    from pydicom.dataset import FileDataset, FileMetaDataset
+    from pydicom.dataset import FileMetaDataset
+    from pydicom.filebase import DicomBytesIO
+    from pydicom.filewriter import write_dataset, write_file_meta_info
     from pydicom.uid import UID
 
     new = FileMetaDataset()
@@ -81,24 +83,31 @@ def save(
     new.MediaStorageSOPClassUID, new.MediaStorageSOPInstanceUID = UID(found.SOPClassUID), UID(found.SOPInstanceUID)
     new.TransferSyntaxUID = UID(syntax)
     new.ImplementationClassUID, new.ImplementationVersionName = UID(IMPLEMENTATION), "SLIMSCAN"
-    # A data set read from a file stays itself: pydicom then copies every untouched element byte for byte.
-    whole = found if isinstance(found, FileDataset) else FileDataset(str(path), found, is_implicit_VR=False)
-    whole.file_meta, whole.preamble = new, preamble
     encapsulated = SYNTAXES[syntax].encapsulated
     lengths = [spool.length(k) for k in slices]
     wide = encapsulated and _offsets(lengths)[-1] > _OFFSET_LIMIT
     if wide:
-        whole.add_new(0x7FE00001, "OV", struct.pack(f"<{len(lengths)}Q", *_offsets(lengths)))
-        whole.add_new(0x7FE00002, "OV", struct.pack(f"<{len(lengths)}Q", *lengths))
-    vr = "OW" if whole.BitsAllocated > 8 else "OB"
+        found.add_new(0x7FE00001, "OV", struct.pack(f"<{len(lengths)}Q", *_offsets(lengths)))
+        found.add_new(0x7FE00002, "OV", struct.pack(f"<{len(lengths)}Q", *lengths))
+    vr = "OW" if found.BitsAllocated > 8 else "OB"
     if not encapsulated and sum(lengths) > _NATIVE_LIMIT:
         raise InputError(f"{path}: {sum(lengths)} bytes of native pixels in one file; allowed: 4 GiB; write a folder")
     if syntax == DEFLATED:
-        whole.add_new(0x7FE00010, vr, _even(b"".join(spool[k] for k in slices)))
+        found.add_new(0x7FE00010, vr, _even(b"".join(spool[k] for k in slices)))
     with path.open("wb") as file:
-        dcmwrite(file, whole, enforce_file_format=True)
+        file.write(preamble + b"DICM")
+        about_file, content = DicomBytesIO(), DicomBytesIO()
+        write_file_meta_info(about_file, new, enforce_standard=True)
+        file.write(about_file.getvalue())
+        # Not dcmwrite: it refuses transfer syntaxes that it does not know yet (JPEG XL). A data set that was read in the
+        # same encoding is copied element for element.
+        content.is_implicit_VR, content.is_little_endian = False, True
+        write_dataset(content, found)
         if syntax == DEFLATED:
+            packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+            file.write(_even(packer.compress(content.getvalue()) + packer.flush()))
             return
+        file.write(content.getvalue())
         if not encapsulated:
             total = sum(lengths)
             file.write(struct.pack("<HH2sHI", 0x7FE0, 0x0010, vr.encode(), 0, total + total % 2))
