@@ -1,10 +1,12 @@
 """FFV1 version 3 (RFC 9043) by FFmpeg: exact, very fast, a standard of film archives.
 
-A group of 32 slices whose statistics carry on from slice to slice. The payload is kept without a container: a checksum
-with FFmpeg's header and one packet a slice behind it (`sealed`). Layouts of up to 8 bits are coded as 8-bit grey, others as 16-bit grey, at the same cost.
+A group of 32 slices whose statistics carry on from slice to slice. The payload is kept without a container: a checksum,
+then the shape, FFmpeg's header and one packet a slice (`sealed`). Layouts of up to 8 bits are coded as 8-bit grey, others as 16-bit grey, at the same cost.
 """
 
 from __future__ import annotations
+
+import struct
 
 import numpy as np
 
@@ -12,7 +14,7 @@ from slimscan.codecs.guard import decoded
 from slimscan.codecs.samples import span
 from slimscan.codecs.sealed import opened, seal
 from slimscan.codecs.video import AV, packets, pictures, size, unsigned
-from slimscan.errors import InputError
+from slimscan.errors import CodecError, InputError
 from slimscan.nouns import Codec, Holds, Layout, Pixels
 
 _OPTIONS = {"level": "3", "slices": "1", "slicecrc": "0", "context": "0", "g": "32"}
@@ -27,13 +29,17 @@ def encode(pixels: Pixels, layout: Layout, value: float | None) -> bytes:
         header, found = packets("ffv1", (frame.astype(np.uint8) for frame in frames), "gray", _OPTIONS)
     else:
         header, found = packets("ffv1", frames, "gray16le", _OPTIONS)
-    return seal([header, *found])
+    return seal([_shape(layout), header, *found])
 
 
 def decode(payload: bytes, layout: Layout) -> Pixels:
     """The group back, in the layout's shape and dtype; CodecError for damaged bytes."""
 
-    header, *found = opened("ffv1", payload, 1 + layout.shape[0])
+    shape, header, *found = opened("ffv1", payload, 2 + layout.shape[0])
+    if shape != _shape(layout):
+        raise CodecError(
+            f"ffv1: the chunk of {len(payload)} bytes holds another shape than {layout.shape}; it is damaged"
+        )
     form = "gray" if layout.bits <= 8 else "gray16le"
     low, top = span(layout)
 
@@ -47,6 +53,11 @@ def decode(payload: bytes, layout: Layout) -> Pixels:
         return pixels
 
     return decoded("ffv1", group, payload, layout)
+
+
+def _shape(layout: Layout) -> bytes:
+    """What FFV1 leaves to the container: without it a wrong width decodes, to a wrong picture."""
+    return struct.pack("<3I", *layout.shape[:3])
 
 
 CODEC = Codec(
