@@ -161,6 +161,17 @@ def is_box(path: Path) -> bool:
     return head[:4] == b"PK\x03\x04" and head[30:39] == b"zarr.json"
 
 
+def is_ours(path: Path) -> bool:
+    """Whether the hierarchy says that slimscan wrote it, however damaged the rest is."""
+    try:
+        if path.is_dir():
+            return b'"slimscan"' in (path / "zarr.json").read_bytes()
+        with path.open("rb") as file:
+            return b'"slimscan"' in file.read(1 << 16)
+    except OSError:
+        return False
+
+
 def open_box(path: Path) -> Box:
     """Read the metadata and the shard's index of a container that slimscan wrote; NotReadable when it is damaged."""
     try:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from slimscan.errors import InputError, NotReadable
+from slimscan.errors import CodecError, InputError, NotReadable
 from slimscan.nouns import Pixels, Volume
 
 MM = {"millimeter": 1.0, "micrometer": 1e-3, "nanometer": 1e-6, "centimeter": 10.0, "meter": 1000.0, "angstrom": 1e-7}
@@ -16,8 +16,9 @@ MM = {"millimeter": 1.0, "micrometer": 1e-3, "nanometer": 1e-6, "centimeter": 10
 class _ZarrPixels:
     """A zarr array seen as (z, y, x[, c]), read slice by slice."""
 
-    def __init__(self, array: Any, axes: list[str]) -> None:
+    def __init__(self, array: Any, axes: list[str], path: Path) -> None:
         self._array = array
+        self._path = path
         self._axes = axes
         sizes = dict(zip(axes, array.shape, strict=True))
         colour = (int(sizes["c"]),) if sizes.get("c", 1) > 1 else ()
@@ -27,7 +28,10 @@ class _ZarrPixels:
     def __getitem__(self, index: slice) -> Pixels:
         start, stop, step = index.indices(self.shape[0])
         pick = {"z": slice(start, stop, step), "y": slice(None), "x": slice(None), "c": slice(None), "t": 0}
-        got = np.asarray(self._array[tuple(pick[axis] for axis in self._axes)])
+        try:
+            got = np.asarray(self._array[tuple(pick[axis] for axis in self._axes)])
+        except Exception as error:  # zarr's codecs raise many kinds for damaged chunks
+            raise CodecError(f"{self._path}: slices {start}..{stop - 1} do not decode ({error})") from error
         left = [axis for axis in self._axes if axis != "t"]
         for missing in [axis for axis in "zc" if axis not in left]:
             got = got[..., None]
@@ -72,7 +76,7 @@ def _volume(path: Path, array: Any, axes: list[str], scale: list[float], units: 
         )
     steps = {axis: float(s) * MM.get(unit, 1.0) for axis, s, unit in zip(axes, scale, units, strict=True)}
     affine = np.diag([steps["x"], steps["y"], steps.get("z", 1.0), 1.0])
-    pixels = _ZarrPixels(array, axes)
+    pixels = _ZarrPixels(array, axes, path)
     if 0 in pixels.shape:
         raise InputError(f"{path}: the image has no voxels (shape {pixels.shape})")
     return Volume(pixels, affine, bits=8 * pixels.dtype.itemsize, about={"format": "OME-Zarr"}, source=str(path))

@@ -76,16 +76,15 @@ def stored_peak(volume: Volume, seen: Survey) -> float:
 def scheme_of(case: Case, found: Codec) -> Scheme:
     """How this codec codes this case; LayoutRefused when it cannot."""
     exact = isinstance(case.target, Lossless) or (isinstance(case.target, Setting) and case.target.value is None)
+    background = None if exact or case.plain else case.seen.background
+    grid = grid_for(case.volume, case.seen, background=background is not None)
     if case.plain:
         grid = plain_grid(case.volume, case.seen)
-    elif exact and not grid_for(case.volume, case.seen).exact:
+    elif exact and not grid.exact:
         dtype = stored_dtype(case.volume)
         grid = Grid(dtype, 0.0, 1.0, 8 * np.dtype(dtype).itemsize, dtype)
-    else:
-        grid = grid_for(case.volume, case.seen)
     depth = found.depth if found.chunk == "slab" else 1
     admit(found, Layout((1, *case.volume.shape[1:]), grid.code_dtype, grid.bits))
-    background = None if exact or case.plain else case.seen.background
     return Scheme(found.name, grid, depth, background)
 
 
@@ -184,6 +183,9 @@ def _sentence(case: Case, found: Codec, goal: Goal, reached: Unreachable) -> str
     where = case.volume.source or "volume"
     value = "" if reached.value is None else f"{found.knob.name} {reached.value:g}"
     asked = f"{where}: {case.target} cannot be met by {found.name}"
+    if reached.end == "between":
+        near = sorted(_told(case, goal, got) for got in (reached.got, reached.beyond) if got is not None)
+        return f"{asked}: its knob is too coarse for so few chunks and gives {' or '.join(near)}; ask for one of these"
     if goal.measure == "bytes" and goal.limit <= 0:
         best = case.raw_bytes / max(1, case.overhead)
         return (
@@ -201,3 +203,11 @@ def _sentence(case: Case, found: Codec, goal: Goal, reached: Unreachable) -> str
     return (
         f"{asked}: its finest setting, {value}, leaves an error of {reached.got:g}; ask for that, or take another codec"
     )
+
+
+def _told(case: Case, goal: Goal, got: float) -> str:
+    """A sum of bytes or of squared errors in the words of the target."""
+    if goal.measure == "bytes":
+        return f"ratio {case.raw_bytes / (got + case.overhead):.4g}"
+    assert isinstance(case.target, Psnr)
+    return f"{case.target.db + 10 * math.log10(goal.limit / max(got, 1e-12)):.2f} dB"

@@ -21,15 +21,17 @@ PSNR_TOLERANCE_DB = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """measure: what is compared. limit: must not be exceeded. aim, enough: where to steer, and the least that suffices.
+    """measure: what is compared. limit: must not be exceeded. aim, enough: where to steer, and where to stop.
 
-    For "bytes" and "sse" the numbers are sums over the pieces and scale with their share of the volume.
+    least: the contract's other edge; below it the target is missed on the harmless side. For "bytes" and "sse" the
+    numbers are sums over the pieces and scale with their share of the volume.
     """
 
     measure: Measure
     limit: float
     aim: float
     enough: float
+    least: float = 0.0
 
     def of(self, samples: Sequence[Sample]) -> float:
         """What is compared, over these samples."""
@@ -43,7 +45,7 @@ class Goal:
         """The goal of a share of the volume."""
         if self.measure == "worst":
             return self
-        return Goal(self.measure, self.limit * share, self.aim * share, self.enough * share)
+        return Goal(self.measure, self.limit * share, self.aim * share, self.enough * share, self.least * share)
 
     def met(self, got: float) -> bool:
         """Within the limit, and close enough to it."""
@@ -58,6 +60,7 @@ def bytes_goal(raw_bytes: int, ratio: float, overhead: int) -> Goal:
         whole - overhead,
         whole * (1 - 0.25 * RATIO_TOLERANCE) - overhead,
         whole * (1 - 0.75 * RATIO_TOLERANCE) - overhead,
+        whole / (1 + RATIO_TOLERANCE) - overhead,
     )
 
 
@@ -67,7 +70,13 @@ def psnr_goal(db: float, peak: float, samples: int) -> Goal:
     def sse(decibels: float) -> float:
         return samples * peak**2 / 10 ** (decibels / 10)
 
-    return Goal("sse", sse(db), sse(db + 0.3 * PSNR_TOLERANCE_DB), sse(db + 0.9 * PSNR_TOLERANCE_DB))
+    return Goal(
+        "sse",
+        sse(db),
+        sse(db + 0.3 * PSNR_TOLERANCE_DB),
+        sse(db + 0.9 * PSNR_TOLERANCE_DB),
+        sse(db + PSNR_TOLERANCE_DB),
+    )
 
 
 def error_goal(bound: float) -> Goal:

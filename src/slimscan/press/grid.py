@@ -62,13 +62,19 @@ class Grid:
         return np.asarray(values.astype(kind))
 
 
-def grid_for(volume: Volume, seen: Survey) -> Grid:
-    """The grid of a surveyed volume: exact when its integers span at most 16 bits. Background has no say in it."""
+def grid_for(volume: Volume, seen: Survey, *, background: bool = False) -> Grid:
+    """The grid of a surveyed volume: exact when its integers span at most 16 bits.
+
+    background: a mask keeps the background apart, so the grid need not hold its value.
+    """
     dtype = stored_dtype(volume)
-    span = seen.inside_high - seen.inside_low
-    if not (seen.whole and span <= 65535):
-        return Grid(dtype, seen.inside_low, span / 65535, 16, "uint16")
-    high, low = int(seen.inside_high), int(seen.inside_low)
+    bottom, top = (seen.inside_low, seen.inside_high) if background else (seen.low, seen.high)
+    if not (seen.whole and top - bottom <= 65535):
+        span = top - bottom
+        # A step of 1 stands for exact, which only a constant image is.
+        step = 1.0 if span == 0 else span / 65535 if span != 65535 else span / 65534
+        return Grid(dtype, bottom, step, 16, "uint16")
+    high, low = int(top), int(bottom)
     shifted = low if low < 0 or dtype not in ("uint8", "uint16") or high.bit_length() > (high - low).bit_length() else 0
     bits = max(1, (high - shifted).bit_length())
     return Grid(dtype, float(shifted), 1.0, bits, "uint8" if bits <= 8 else "uint16")

@@ -14,7 +14,7 @@ import numpy as np
 from slimscan import files
 from slimscan.each import threads
 from slimscan.errors import CodecError, NotReadable
-from slimscan.files.ozx import Box, is_box, open_box
+from slimscan.files.ozx import Box, is_box, is_ours, open_box
 from slimscan.files.zarr_foreign import read_foreign
 from slimscan.nouns import Pixels, Volume
 from slimscan.press.scheme import Scheme, decode
@@ -138,7 +138,7 @@ def lazy(path: str | Path) -> Volume:
         box = open_box(place)
         scheme, said, shape = described(box)
     except NotReadable:
-        if place.suffix == ".ozx":
+        if is_ours(place):
             raise
         return read_foreign(place)
     return boxed(box, scheme, said, shape)

@@ -25,13 +25,18 @@ Value = float | None
 
 
 class Unreachable(Exception):
-    """No value, and no mixture, meets the goal. nearest: what the knob's end gives."""
+    """No value, and no mixture, meets the goal.
 
-    def __init__(self, end: str, value: Value, got: float) -> None:
+    end: "coarsest" or "finest", the end of the knob that does not suffice, or "between" two neighbouring values.
+    got: what that end gives, or the neighbour that is allowed. beyond: the neighbour that is not.
+    """
+
+    def __init__(self, end: str, value: Value, got: float, beyond: float | None = None) -> None:
         super().__init__(end)
         self.end = end
         self.value = value
         self.got = got
+        self.beyond = beyond
 
 
 @dataclass(frozen=True)
@@ -172,7 +177,12 @@ def search_volume(found: Codec, prober: Prober, chunks: Sequence[Piece], part: S
             return Found((None,) * len(chunks), tuple(tried[-1][1]))
     elif goal.measure != "bytes" and allowed is None:
         raise Unreachable("finest", tried[-1][0], goal.of(tried[-1][1]))
-    return allot(goal, tried)
+    mixed = allot(goal, tried)
+    if goal.of(mixed.samples) < goal.least and mixed.values[0] is not None:
+        # Too few chunks to mix: say the nearest on both sides.
+        above = min((goal.of(samples) for _, samples in tried if goal.of(samples) > goal.limit), default=None)
+        raise Unreachable("between", mixed.values[0], goal.of(mixed.samples), above)
+    return mixed
 
 
 def solve_with_slope(

@@ -64,6 +64,7 @@ def _start(axis: Axis, prober: Prober, chunks: Sequence[Piece], part: Sequence[P
             share * sum(goal.limit for goal in goals),
             share * sum(goal.aim for goal in goals),
             share * sum(goal.enough for goal in goals),
+            share * sum(goal.least for goal in goals),
         )
 
     def on(value: float) -> float:
