@@ -27,8 +27,6 @@ from slimscan.files.guard import HEAD, reading
 from slimscan.files.lazy import Slices
 from slimscan.nouns import Needs, Pixels, Volume
 
-_NO_PIXELS = "the file holds no pixel data"
-
 
 def sniff(path: Path, head: bytes) -> bool:
     """A DICOM file, with or without preamble, or a folder that holds at least one."""

@@ -57,7 +57,7 @@ def derive(found: Dataset, *, digest: str, series: str, ratio: float | None, met
     said = _sentence(ratio, method, lossy)
     suffix = " lossy" if lossy else " RGB"
     old = str(found.get("SeriesDescription", "") or "")
-    if not old.endswith(suffix):
+    if not old.endswith(suffix.strip()):
         found.SeriesDescription = (old[: _DESCRIPTION_LIMIT - len(suffix)] + suffix).strip()
     found.ImageType = _derived(found.get("ImageType"))
     for keyword in _STALE:

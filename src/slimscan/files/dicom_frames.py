@@ -110,7 +110,7 @@ def rle_frame(pixels: Pixels) -> bytes:
         raw = raw.reshape(*pixels.shape[:2], size)
         for byte in range(size):
             # Rows are packed one by one: a run must not cross the end of a row (G.3.1).
-            packed = bytes(imagecodecs.packbits_encode(np.ascontiguousarray(raw[:, :, byte]), axis=-1))
+            packed = bytes(imagecodecs.packbits_encode(raw[:, :, byte].copy("C"), axis=-1))
             segments.append(packed + b"\0" * (len(packed) % 2))
     offsets = [64]
     for segment in segments[:-1]:

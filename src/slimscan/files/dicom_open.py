@@ -21,9 +21,23 @@ _PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)  # float, double, integer
 
 
 def dataset(path: Path) -> Dataset:
-    """Everything in the file but its pixel data; NotReadable with the reason."""
+    """Everything in the file but its pixel data, what stands behind them too; NotReadable with the reason.
+
+    Left out: signatures, which new pixel data make void, and padding at the end of the file.
+    """
+    from pydicom.filereader import read_dataset
+
     with reading(path, "DICOM"), quiet():
-        return open_dataset(path)[0]
+        found, at, inflated = open_dataset(path)
+        implicit, little = (bool(value) for value in found.original_encoding)
+        with place_of.opened(path, inflated) as file:
+            file.seek(at)
+            file.seek(place_of.behind(file, path, implicit, little))
+            tail = read_dataset(file, implicit, little)
+        for tag in tail.keys():  # noqa: SIM118 iterating a data set would parse its elements
+            if tag.group not in (0xFFFA, 0xFFFC):
+                found[tag] = tail.get_item(tag)
+        return found
 
 
 @contextmanager

@@ -113,7 +113,7 @@ def locate(
     words = implicit or head[4:6] == b"OW"
     at = file.tell()
     if length == 0xFFFFFFFF:
-        table, fragments = _fragments(file, path, end)
+        table, fragments, _ = _fragments(file, path, end)
         if one_fragment and len(fragments) != frames:
             raise NotReadable(_count(path, len(fragments), frames))
         spans = _divide(file, path, fragments, table, tables, frames)
@@ -129,12 +129,26 @@ def locate(
     return Place(path, native, False, inflated, words, length)
 
 
+def behind(file: BinaryIO, path: Path, implicit: bool, little: bool) -> int:
+    """Where the elements behind the pixel data begin; `file` stands at the pixel data element, or at its end without any."""
+    head = file.read(8 if implicit else 12)
+    if len(head) < (8 if implicit else 12):
+        return file.tell()
+    (length,) = struct.unpack_from("<I" if little else ">I", head, 4 if implicit else 8)
+    if length == 0xFFFFFFFF:
+        start = file.tell()
+        end = file.seek(0, io.SEEK_END)
+        file.seek(start)
+        return _fragments(file, path, end)[2]
+    return file.tell() + int(length)
+
+
 def _count(path: Path, held: int, frames: int) -> str:
     return f"{path}: NumberOfFrames says {frames}, the pixel data hold {held}; fetch the file again"
 
 
-def _fragments(file: BinaryIO, path: Path, end: int) -> tuple[bytes, list[Span]]:
-    """The basic offset table, and where every fragment lies."""
+def _fragments(file: BinaryIO, path: Path, end: int) -> tuple[bytes, list[Span], int]:
+    """The basic offset table, where every fragment lies, and where all that ends."""
     spans: list[Span] = []
     while True:
         head = file.read(8)
@@ -151,8 +165,9 @@ def _fragments(file: BinaryIO, path: Path, end: int) -> tuple[bytes, list[Span]]
         file.seek(at + length)
     if not spans:
         raise NotReadable(f"{path}: the encapsulated pixel data hold no fragment")
+    behind_all = file.tell()
     file.seek(spans[0][0])
-    return file.read(spans[0][1]), spans[1:]
+    return file.read(spans[0][1]), spans[1:], behind_all
 
 
 def _divide(

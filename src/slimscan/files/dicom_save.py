@@ -73,7 +73,7 @@ def save(
     """
     from pydicom.dataset import FileMetaDataset
     from pydicom.filebase import DicomBytesIO
-    from pydicom.filewriter import write_dataset, write_file_meta_info
+    from pydicom.filewriter import write_file_meta_info
     from pydicom.uid import UID
 
     new = FileMetaDataset()
@@ -92,36 +92,49 @@ def save(
     vr = "OW" if found.BitsAllocated > 8 else "OB"
     if not encapsulated and sum(lengths) > _NATIVE_LIMIT:
         raise InputError(f"{path}: {sum(lengths)} bytes of native pixels in one file; allowed: 4 GiB; write a folder")
-    if syntax == DEFLATED:
-        found.add_new(0x7FE00010, vr, _even(b"".join(spool[k] for k in slices)))
     with path.open("wb") as file:
         file.write(preamble + b"DICM")
-        about_file, content = DicomBytesIO(), DicomBytesIO()
+        about_file = DicomBytesIO()
         write_file_meta_info(about_file, new, enforce_standard=True)
         file.write(about_file.getvalue())
         # Not dcmwrite: it refuses transfer syntaxes that it does not know yet (JPEG XL). A data set that was read in the
         # same encoding is copied element for element.
-        content.is_implicit_VR, content.is_little_endian = False, True
-        write_dataset(content, found)
         if syntax == DEFLATED:
+            found.add_new(0x7FE00010, vr, _even(b"".join(spool[k] for k in slices)))
             packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
-            file.write(_even(packer.compress(content.getvalue()) + packer.flush()))
+            file.write(_even(packer.compress(_encoded(found)) + packer.flush()))
             return
-        file.write(content.getvalue())
-        if not encapsulated:
-            total = sum(lengths)
-            file.write(struct.pack("<HH2sHI", 0x7FE0, 0x0010, vr.encode(), 0, total + total % 2))
-            for k in slices:
-                file.write(spool[k])
-            file.write(b"\0" * (total % 2))
-            return
-        file.write(struct.pack("<HH2sHI", 0x7FE0, 0x0010, b"OB", 0, 0xFFFFFFFF))
-        # One frame needs no table, and the extended one replaces the basic one (PS3.5 A.4).
-        table = b"" if wide or len(lengths) == 1 else struct.pack(f"<{len(lengths)}I", *_offsets(lengths))
-        file.write(_item(table))
+        file.write(_encoded(found[:0x7FE00010]))
+        _pixels(file, spool, slices, vr, encapsulated, wide)
+        file.write(_encoded(found[0x7FE00011:]))
+
+
+def _encoded(found: Dataset) -> bytes:
+    from pydicom.filebase import DicomBytesIO
+    from pydicom.filewriter import write_dataset
+
+    content = DicomBytesIO()
+    content.is_implicit_VR, content.is_little_endian = False, True
+    write_dataset(content, found)
+    return content.getvalue()
+
+
+def _pixels(file: IO[bytes], spool: Spool, slices: Sequence[int], vr: str, encapsulated: bool, wide: bool) -> None:
+    lengths = [spool.length(k) for k in slices]
+    if not encapsulated:
+        total = sum(lengths)
+        file.write(struct.pack("<HH2sHI", 0x7FE0, 0x0010, vr.encode(), 0, total + total % 2))
         for k in slices:
-            file.write(_item(spool[k]))
-        file.write(_END + b"\0\0\0\0")
+            file.write(spool[k])
+        file.write(b"\0" * (total % 2))
+        return
+    file.write(struct.pack("<HH2sHI", 0x7FE0, 0x0010, b"OB", 0, 0xFFFFFFFF))
+    # One frame needs no table, and the extended one replaces the basic one (PS3.5 A.4).
+    table = b"" if wide or len(lengths) == 1 else struct.pack(f"<{len(lengths)}I", *_offsets(lengths))
+    file.write(_item(table))
+    for k in slices:
+        file.write(_item(spool[k]))
+    file.write(_END + b"\0\0\0\0")
 
 
 def _offsets(lengths: Sequence[int]) -> list[int]:
