@@ -198,6 +198,11 @@ def test_lossy_codecs_refuse_lossless_and_colour(found) -> None:  # type: ignore
         admit(found, Layout((1, 40, 40, 3), "uint8", 8))
 
 
+@pytest.mark.parametrize("sides", [(1, 400), (400, 1), (288, 352), (289, 16), (16, 353), (600, 700)])
+def test_ffv1_is_exact_on_both_sides_of_its_limit_for_one_piece(sides: tuple[int, int]) -> None:
+    assert there_and_back("ffv1", volume(2, *sides, bits=16), 16, None)[1] == 0
+
+
 def test_ffv1_refuses_a_quality() -> None:
     pixels = volume(1, 4, 4)
     with pytest.raises(InputError, match=r"^ffv1 is always exact and has no quality; ask for lossless, got 3$"):

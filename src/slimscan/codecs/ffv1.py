@@ -8,51 +8,50 @@ from __future__ import annotations
 
 import struct
 
-import numpy as np
-
 from slimscan.codecs.guard import decoded
-from slimscan.codecs.samples import span
 from slimscan.codecs.sealed import opened, seal
-from slimscan.codecs.video import AV, packets, pictures, size, unsigned
+from slimscan.codecs.video import AV, packets, pictures, restored, scaled, size
 from slimscan.errors import CodecError, InputError
 from slimscan.nouns import Codec, Holds, Layout, Pixels
 
-_OPTIONS = {"level": "3", "slices": "1", "slicecrc": "0", "context": "0", "g": "32"}
+_LEAST = 4  # large frames are cut into 2x2 parts, which a side of 1 cannot be
+
+
+def _options(sides: tuple[int, int]) -> dict[str, str]:
+    """FFmpeg codes a frame in one piece, which is smallest, up to 288x352 only."""
+    pieces = "1" if sides[0] <= 288 and sides[1] <= 352 else "4"
+    return {"level": "3", "slices": pieces, "slicecrc": "0", "context": "0", "g": "32"}
 
 
 def encode(pixels: Pixels, layout: Layout, value: float | None) -> bytes:
     """A group (z, y, x) to one payload; value: None, for there is no loss; InputError for a number."""
     if value is not None:
         raise InputError(f"ffv1 is always exact and has no quality; ask for lossless, got {value:g}")
-    frames = unsigned(pixels, layout)
-    if layout.bits <= 8:
-        header, found = packets("ffv1", (frame.astype(np.uint8) for frame in frames), "gray", _OPTIONS)
-    else:
-        header, found = packets("ffv1", frames, "gray16le", _OPTIONS)
+    sides = size(layout, _LEAST)
+    form, dtype = _form(layout)
+    frames = (frame.astype(dtype) for frame in scaled(pixels, layout, sides, layout.bits, 1.0))
+    header, found = packets("ffv1", frames, form, _options(sides))
     return seal([_shape(layout), header, *found])
 
 
 def decode(payload: bytes, layout: Layout) -> Pixels:
     """The group back, in the layout's shape and dtype; CodecError for damaged bytes."""
-
     shape, header, *found = opened("ffv1", payload, 2 + layout.shape[0])
     if shape != _shape(layout):
         raise CodecError(
-            f"ffv1: the chunk of {len(payload)} bytes holds another shape than {layout.shape}; it is damaged"
+            f"ffv1: a chunk of {len(payload)} bytes is of another shape than {layout.shape}; it is damaged"
         )
-    form = "gray" if layout.bits <= 8 else "gray16le"
-    low, top = span(layout)
 
     def group(_: bytes) -> Pixels:
-        pixels = np.empty(layout.shape[:3], layout.dtype)
-        for index, frame in enumerate(pictures("ffv1", found, layout.shape[0], size(layout, 1), form, header)):
-            samples = frame.astype(np.int32) + low
-            if int(samples.max()) > top:
-                raise ValueError(f"a sample of {int(samples.max())}, more than {layout.bits} bits hold")
-            pixels[index] = samples.astype(layout.dtype)
-        return pixels
+        frames = pictures("ffv1", found, layout.shape[0], size(layout, _LEAST), _form(layout)[0], header)
+        return restored(frames, layout, layout.bits, 1.0)
 
     return decoded("ffv1", group, payload, layout)
+
+
+def _form(layout: Layout) -> tuple[str, str]:
+    """FFmpeg's name of the pixel format and its dtype."""
+    return ("gray", "uint8") if layout.bits <= 8 else ("gray16le", "uint16")
 
 
 def _shape(layout: Layout) -> bytes:
