@@ -2,7 +2,7 @@
 
 All slices of a group share one quantiser, short hierarchies, no temporal filter and no screen-content search: on CT, MR and
 whole-brain microscopy 2 to 5 % fewer bytes than the defaults at equal PSNR. A layout is scaled to fill the 10 bits, which end at a
-PSNR of 56 to 59 dB; above 53 dB HEVC in 12 bits is smaller, and SVT-AV1 decides on 8 bits there, so that PSNR may rise by 0.4 dB
+PSNR of 56 to 62 dB; above 53 dB HEVC in 12 bits is smaller, and SVT-AV1 decides on 8 bits there, so that PSNR may rise by 0.4 dB
 where bytes fall. `max-tx-size` ended the process: leave it. Decoded by dav1d.
 """
 
@@ -80,7 +80,7 @@ CODEC = Codec(
     encode=encode,
     decode=decode,
     needs=(AV,),
-    note="free of licence fees; smallest on smooth thin slices up to about 53 dB; ends at 56 to 59 dB",
+    note="free of licence fees; smallest on smooth thin slices up to about 53 dB; ends at 56 to 62 dB",
 )
 
 GOP8 = Codec(
@@ -96,5 +96,5 @@ GOP8 = Codec(
     encode=encode,
     decode=decode,
     needs=(AV,),
-    note="reads 8 slices for one; ends at 56 to 59 dB",
+    note="reads 8 slices for one; ends at 56 to 62 dB",
 )
