@@ -2,8 +2,8 @@
 
 All slices of a group share one quantiser, short hierarchies, no temporal filter and no screen-content search: on CT, MR and
 whole-brain microscopy 2 to 5 % fewer bytes than the defaults at equal PSNR. A layout is scaled to fill the 10 bits, which end at a
-PSNR of 56 to 62 dB; above 53 dB HEVC in 12 bits is smaller, and SVT-AV1 decides on 8 bits there, so that PSNR may rise by 0.4 dB
-where bytes fall. `max-tx-size` ended the process: leave it. Decoded by dav1d.
+PSNR of 56 to 62 dB; above 53 dB HEVC in 12 bits is smaller, and under CRF 2 PSNR may rise by 0.4 dB where bytes fall, from one
+index to the next. `max-tx-size` ended the process: leave it. Decoded by dav1d.
 """
 
 from __future__ import annotations
