@@ -11,7 +11,7 @@ Mask = NDArray[np.bool_]
 def vessel_tree(shape: tuple[int, int, int] = (300, 300, 200), radius: float = 4.0, seed: int = 0) -> Mask:
     """A tree of tubes that bends and forks until its branches are a voxel wide; about 1 % of the volume.
 
-    Children share their parent's flow by Murray's law (r^3 = r1^3 + r2^3); a branch is about 12 radii long.
+    Children share their parent's flow by Murray's law (r^3 = r1^3 + r2^3); a branch is about 22 radii long.
     """
     rng = np.random.default_rng(seed)
     mask = np.zeros(shape, bool)
@@ -19,7 +19,7 @@ def vessel_tree(shape: tuple[int, int, int] = (300, 300, 200), radius: float = 4
     branches = [(start, np.array([1.0, 0.0, 0.0]), radius)]
     while branches:
         place, heading, r = branches.pop()
-        for _ in range(int(12 * r) + 10):
+        for _ in range(int(22 * r) + 10):
             heading = heading + rng.normal(0, 0.08, 3)
             heading /= np.linalg.norm(heading)
             ahead = place + heading
