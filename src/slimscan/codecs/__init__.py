@@ -8,17 +8,42 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from slimscan.codecs import av1, ffv1, hevc, jpeg2000
+from slimscan.codecs import (
+    av1,
+    ffv1,
+    general,
+    hevc,
+    htj2k,
+    jpeg,
+    jpeg2000,
+    jpeg2000z,
+    jpegls,
+    jpegxl,
+    pcodec,
+    sperr,
+    sz3,
+    zfp,
+)
 from slimscan.errors import InputError, LayoutRefused
 from slimscan.nouns import Codec, Layout
 
 _ALL: tuple[Codec, ...] = (
     jpeg2000.CODEC,
+    htj2k.CODEC,
+    jpegls.CODEC,
+    jpegxl.CODEC,
     hevc.CODEC,
     hevc.GOP8,
     hevc.INTRA,
     av1.CODEC,
     av1.GOP8,
+    sperr.CODEC,
+    jpeg2000z.CODEC,
+    sz3.CODEC,
+    zfp.CODEC,
+    jpeg.CODEC,
+    *general.CODECS_GENERAL,
+    pcodec.CODEC,
     ffv1.CODEC,
 )
 

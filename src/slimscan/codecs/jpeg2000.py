@@ -1,38 +1,48 @@
 """JPEG 2000 Part 1 (ISO/IEC 15444-1) by OpenJPEG, one codestream a slice.
 
 Lossy: the irreversible 9/7 wavelet, cut at a PSNR against 2**bits - 1 that OpenJPEG estimates in the wavelet domain;
-the estimate is good to about 1 dB, so the search measures. Lossless: the reversible 5/3 wavelet.
+the estimate is good to about 1 dB, so the search measures. Lossless: the reversible 5/3 wavelet. (The 5/3 cut short
+needed 7 to 24 % more bytes than the 9/7 at equal PSNR on four real volumes, so it is not used for lossy.)
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import imagecodecs
+import numpy as np
 
-from slimscan.codecs.guard import decoded, one_slice
+from slimscan.codecs.guard import guarded, one_slice
+from slimscan.codecs.headers import check_jpeg2000
+from slimscan.codecs.openjpeg import opened, resolutions, without_comments
+from slimscan.codecs.samples import restored
 from slimscan.nouns import Codec, Holds, Knob, Layout, Pixels
 
 
 def encode(pixels: Pixels, layout: Layout, value: float | None) -> bytes:
     """One slice (1, y, x[, c]) to a bare codestream; value: PSNR in dB, None for lossless."""
-    level: Any = 0 if value is None else value  # a float is taken; imagecodecs' own types say int
+    bits = layout.bits if np.dtype(layout.dtype).itemsize == 1 else max(9, layout.bits)  # else it decodes as 8 bit
+    psnr_db = 0 if value is None else value + 20 * math.log10((2**bits - 1) / (2**layout.bits - 1))
+    level: Any = psnr_db  # a float is taken; imagecodecs' own types say int
     codestream = imagecodecs.jpeg2k_encode(
         one_slice(pixels),
         level=level,
         reversible=value is None,
-        bitspersample=layout.bits,
+        bitspersample=bits,
         codecformat="J2K",
+        planar=False,
         mct=layout.samples == 3,
-        resolutions=6,
+        resolutions=resolutions(layout),
         numthreads=1,
     )
-    return bytes(codestream)
+    return without_comments(bytes(codestream))
 
 
 def decode(payload: bytes, layout: Layout) -> Pixels:
-    """The slice back, in the layout's shape and dtype; CodecError for damaged bytes."""
-    return decoded("jpeg2000", imagecodecs.jpeg2k_decode, payload, layout)
+    """The slice back, in the layout's shape, dtype and span; CodecError for damaged bytes."""
+    check_jpeg2000("jpeg2000", payload, layout)
+    return restored("jpeg2000", guarded("jpeg2000", opened, payload), layout)
 
 
 CODEC = Codec(
