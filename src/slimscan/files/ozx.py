@@ -8,9 +8,11 @@ This file knows names, offsets and checksums; what a chunk means is decided one 
 from __future__ import annotations
 
 import json
+import lzma
 import os
 import struct
 import zipfile
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +28,10 @@ EPOCH = (1980, 1, 1, 0, 0, 0)  # one date for every entry: the same input gives 
 COMMENT = json.dumps({"ome": {"version": "0.5", "zipFile": {"centralDirectory": {"jsonFirst": True}}}}).encode()
 ENTRY_BYTES = 30 + 46  # a local header and its line in the central directory, names apart
 END_BYTES = 22 + len(COMMENT)
+
+
+# What zipfile raises for damaged archives: a flipped bit may name another compression, or claim a password.
+BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError)
 
 
 def compact(value: Any) -> bytes:
@@ -176,7 +182,7 @@ def open_box(path: Path) -> Box:
     """Read the metadata and the shard's index of a container that slimscan wrote; NotReadable when it is damaged."""
     try:
         return _open_folder(path) if path.is_dir() else _open_zip(path)
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile, struct.error, NotImplementedError) as error:
+    except (*BROKEN_ZIP, OSError, KeyError, ValueError, TypeError, IndexError, struct.error) as error:
         raise NotReadable(f"{path}: this OME-Zarr is damaged or cut short ({error}); restore it from a copy") from error
 
 

@@ -183,6 +183,9 @@ def _sentence(case: Case, found: Codec, goal: Goal, reached: Unreachable) -> str
     where = case.volume.source or "volume"
     value = "" if reached.value is None else f"{found.knob.name} {reached.value:g}"
     asked = f"{where}: {case.target} cannot be met by {found.name}"
+    if reached.end == "between" and reached.beyond is None:
+        told = _told(case, goal, reached.got)
+        return f"{asked}: its coarsest setting, {value}, is finer than that and gives {told}; ask for that or more"
     if reached.end == "between":
         near = sorted(_told(case, goal, got) for got in (reached.got, reached.beyond) if got is not None)
         return f"{asked}: its knob is too coarse for so few chunks and gives {' or '.join(near)}; ask for one of these"

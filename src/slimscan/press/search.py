@@ -55,6 +55,7 @@ class Axis:
             value = coarse + place * (fine - coarse)
         if self.knob.step:
             value = self.knob.low + round((value - self.knob.low) / self.knob.step) * self.knob.step
+            return min(self.knob.high, max(self.knob.low, value))
         return float(format(min(self.knob.high, max(self.knob.low, value)), ".6g"))
 
     def place(self, value: float) -> float:

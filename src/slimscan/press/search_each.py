@@ -78,9 +78,10 @@ def _start(axis: Axis, prober: Prober, chunks: Sequence[Piece], part: Sequence[P
 def _chosen(found: Codec, axis: Axis, prober: Prober, chunks: Sequence[Piece], curves: Sequence[Curve]) -> list[Value]:
     """Of every chunk's probes the one that uses its limit best; a coarse knob passes unused bytes on to the next."""
     values: list[Value] = []
+    passes_on = found.knob is not None and found.knob.step > 0 and curves[0].goal.measure == "bytes"
     unused = 0.0
     for chunk, curve in zip(chunks, curves, strict=True):
-        carried = curve.goal.limit + (unused if found.knob is not None and found.knob.step else 0.0)
+        carried = curve.goal.limit + (unused if passes_on else 0.0)
         allowed = {place: got for place, got in curve.points.items() if got <= carried}
         if allowed:
             place = max(allowed, key=lambda place: (allowed[place], place if curve.goal.measure == "bytes" else -place))
