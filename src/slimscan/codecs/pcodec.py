@@ -8,7 +8,7 @@ import numpy as np
 from slimscan.codecs.guard import fitted, guarded
 from slimscan.codecs.sealed import opened, seal
 from slimscan.errors import InputError
-from slimscan.nouns import Codec, Holds, Layout, Pixels
+from slimscan.nouns import NUMBERS, Codec, Layout, Pixels
 
 
 def encode(pixels: Pixels, layout: Layout, value: float | None) -> bytes:
@@ -35,7 +35,7 @@ CODEC = Codec(
     bounded=False,
     chunk="slab",
     depth=16,
-    holds=Holds(),
+    holds=NUMBERS,
     encode=encode,
     decode=decode,
 )

@@ -62,6 +62,16 @@ class Holds:
         return None
 
 
+# What codecs of plain bytes or numbers hold: every sample type that an image file has.
+NUMBERS = Holds(
+    dtypes=(
+        *("uint8", "int8", "uint16", "int16"),
+        *("uint32", "int32", "uint64", "int64", "float16", "float32", "float64"),
+    ),
+    bits=(1, 64),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Needs:
     """A package that a codec, reader or task uses, and the extra that brings it ("" when the core does)."""
