@@ -6,6 +6,7 @@ way at once, so an endless iterator of slices never fills the memory. The result
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -59,21 +60,26 @@ def dask(scheduler: str | None = None, workers: int | None = None) -> Each:
     import distributed
 
     start: Any = distributed.Client  # the package's functions carry no types
+    clients: list[Any] = []  # one for all calls, made at the first: starting a cluster takes seconds
+
+    def client() -> Any:
+        if not clients:
+            try:
+                if scheduler:
+                    clients.append(start(scheduler, timeout="10s", set_as_default=False))
+                else:
+                    own = {"n_workers": workers or cores(), "threads_per_worker": 1, "dashboard_address": None}
+                    clients.append(start(**own, set_as_default=False))
+            except (OSError, TimeoutError, ValueError) as error:
+                raise InputError(
+                    f"--scheduler {scheduler}: no Dask scheduler answers there ({error}); start one with `dask scheduler`"
+                ) from error
+            atexit.register(clients[0].close)
+        return clients[0]
 
     def run(function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
-        try:
-            if scheduler:
-                client = start(scheduler, timeout="10s", set_as_default=False)
-            else:
-                own = {"n_workers": workers or cores(), "threads_per_worker": 1, "dashboard_address": None}
-                client = start(**own, set_as_default=False)
-        except (OSError, TimeoutError, ValueError) as error:
-            raise InputError(
-                f"--scheduler {scheduler}: no Dask scheduler answers there ({error}); start one with `dask scheduler`"
-            ) from error
-        with client:
-            window = 4 * max(1, sum(client.nthreads().values()))
-            yield from _ordered(lambda item: client.submit(function, item, pure=False), items, window)
+        window = 4 * max(1, sum(client().nthreads().values()))
+        return _ordered(lambda item: client().submit(function, item, pure=False), items, window)
 
     return run
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import lzma
-import os
 import struct
 import zipfile
 import zlib
@@ -142,11 +141,9 @@ class Box:
 
 def read_chunk(path: Path, offset: int, length: int, index: int) -> bytes:
     """One sealed chunk from a shard, its checksum checked and taken off."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        sealed = os.pread(descriptor, length, offset)
-    finally:
-        os.close(descriptor)
+    with path.open("rb", buffering=0) as file:
+        file.seek(offset)
+        sealed = file.read(length)
     payload, said = sealed[:-CRC_BYTES], sealed[-CRC_BYTES:]
     if len(sealed) != length or struct.pack("<I", google_crc32c.value(payload)) != said:
         raise ChecksumError(
