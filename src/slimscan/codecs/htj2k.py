@@ -43,7 +43,7 @@ CODEC = Codec(
     name="htj2k",
     title="High-Throughput JPEG 2000",
     standard="ISO/IEC 15444-15 (OpenJPH, OpenJPEG)",
-    knob=Knob("step", "stored units", 0.66, 16384.0, finer="low", scale="log"),
+    knob=Knob("step", "stored units", 0.66, 65536.0, finer="low", scale="log"),
     lossless=True,
     bounded=False,
     chunk="slice",

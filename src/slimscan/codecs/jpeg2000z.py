@@ -28,6 +28,8 @@ from slimscan.nouns import Codec, Holds, Knob, Layout, Pixels
 
 MOST_LEVELS = 3
 HEADROOM = 3  # bits: three levels of the 9/7 grow a sample by less than 4.6 times, its sign takes one bit
+FRACTION = 2  # bits after the point that lossy coefficients keep, else their rounding shows above 70 dB
+UNIT = 2**FRACTION
 EOC = b"\xff\xd9"
 
 
@@ -35,7 +37,7 @@ def encode(pixels: Pixels, layout: Layout, value: float | None) -> bytes:
     """A slab (z, y, x[, c]) to a sealed payload; value: PSNR in dB against 2**bits - 1, None for lossless."""
     low, high = span(layout)
     centred = pixels.reshape(_grey(layout)).astype(np.int32) - (low + high + 1) // 2
-    bits = layout.bits + HEADROOM
+    bits = layout.bits + HEADROOM + (0 if value is None else FRACTION)
     kind = np.int16 if bits <= 16 else np.int32
     if value is None:
         levels = _levels(centred, 1.0)
@@ -43,8 +45,8 @@ def encode(pixels: Pixels, layout: Layout, value: float | None) -> bytes:
         level = 0.0
     else:
         levels = _levels(centred, math.sqrt(12) * (high - low) / 10 ** (value / 20))
-        planes = np.rint(forward97(centred.astype(np.float32), levels)).astype(kind)
-        level = value + 20 * math.log10((2**bits - 1) / (2**layout.bits - 1))
+        planes = np.rint(forward97(np.float32(UNIT) * centred.astype(np.float32), levels)).astype(kind)
+        level = value + 20 * math.log10((2**bits - 1) / (2**layout.bits - 1) / UNIT)
     streams = [split(_plane(plane, layout, bits, level)) for plane in planes]
     if len({header for header, _ in streams}) != 1:
         raise CodecError("jpeg2000z: OpenJPEG wrote different headers for planes of one slab; please report this")
@@ -83,7 +85,7 @@ def decode(payload: bytes, layout: Layout) -> Pixels:
     if reversible:
         slab: Pixels = inverse53(planes, levels)
     else:
-        slab = np.rint(inverse97(planes.astype(np.float32), levels)).astype(np.int32)
+        slab = np.rint(inverse97(planes.astype(np.float32), levels) / UNIT).astype(np.int32)
     return restored("jpeg2000z", slab + (low + high + 1) // 2, layout)
 
 

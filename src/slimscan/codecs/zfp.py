@@ -45,7 +45,7 @@ CODEC = Codec(
     name="zfp",
     title="ZFP, blocks in three dimensions",
     standard="ZFP 1.0 (LLNL)",
-    knob=Knob("max_error", "stored units", 1.0, 4 * CEILING, finer="low", scale="log"),
+    knob=Knob("max_error", "stored units", 1.0, 16 * CEILING, finer="low", scale="log"),
     lossless=False,
     bounded=True,
     chunk="slab",
