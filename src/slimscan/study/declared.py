@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from slimscan.nouns.study import WORDS as NOUN_WORDS
 from slimscan.study.words import Word
 
 STUDY = (
@@ -49,20 +50,31 @@ RUN = (
     Word("keep_predictions", "flag", "keep what tasks predicted, so that new metrics cost nothing", default=False),
 )
 
-CONTRACT = (
-    Word("task", "text", "whose score decides; left out: the only task", default=None),
-    Word("metrics", "texts", "metrics that must all hold; left out: the first of [metrics] names", default=None),
-    Word("organs", "texts", "organs that must all hold; left out: all", default=None),
-    Word("margin", "text", "how harm is told", default="absolute", allowed=("absolute", "relative", "threshold", "observer")),
+MARGIN = (
+    Word("margin", "text", "how harm is told", default="absolute", allowed=NOUN_WORDS["margin"]),
     Word("delta", "number", "margin = absolute: mean loss below this is no harm, in the metric's unit", default=None, low=0.0, example=0.02),
     Word("rho", "number", "margin = relative: share of the reference that may be lost", default=None, low=0.0, high=1.0),
     Word("threshold", "number", "margin = threshold: the mean must stay above (below, for distances) this", default=None),
     Word("cap", "number", "a single case's loss counts at most this much; left out: 5 delta, or 0.15 for other margins", default=None, low=0.0),
     Word("bound", "number", "largest loss that is possible: 1 for Dice; left out: none", default=None, low=0.0),
+)  # fmt: skip
+
+CONTRACT = (
+    Word("task", "text", "whose score decides; left out: the only task", default=None),
+    Word("metric", "text", "which number decides; left out: the first of [metrics] names", default=None),
+    *MARGIN,
+    Word("organs", "texts", "organs that must all hold; left out: all", default=None),
     Word("pi0", "number", "at most this share of cases may lose more than the cap", default=0.10, low=1e-6, high=0.999999),
     Word("alpha", "number", "risk of certifying a harmful level", default=0.05, low=1e-6, high=0.5),
-    Word("mode", "text", "family: codecs share alpha, a best one may be named; separate: each its own question", default="family", allowed=("family", "separate")),
-    Word("method", "text", "order of the tests over levels", default="fixed_sequence", allowed=("fixed_sequence", "holm", "bonferroni")),
-    Word("missing", "text", "a row without a value: an error, or the worst score", default="error", allowed=("error", "worst")),
-    Word("tail_unit", "text", "the tail test looks at a case's mean, or at its worst slice", default="case", allowed=("case", "worst")),
+    Word("mode", "text", "family: codecs share alpha, a best one may be named; separate: each its own question", default="family", allowed=NOUN_WORDS["mode"]),
+    Word("method", "text", "order of the tests over levels", default="fixed_sequence", allowed=NOUN_WORDS["method"]),
+    Word("missing", "text", "a row without a value: an error, or the worst loss", default="error", allowed=NOUN_WORDS["missing"]),
+    Word("tail_unit", "text", "the tail counts a case by its mean, or by its worst unit", default="case", allowed=NOUN_WORDS["tail_unit"]),
+    Word("grade", "text", "what decides: A holds for any distribution, A* is about the raw mean, B and C are approximations", default="A", allowed=NOUN_WORDS["grade"]),
+    Word("readers", "text", "readers are averaged, or every one must pass", default="average", allowed=NOUN_WORDS["readers"]),
 )  # fmt: skip
+
+ALSO = (  # [[contract.also]]: a further metric that must hold at the same time
+    Word("metric", "text", "a number of the same task"),
+    *MARGIN,
+)

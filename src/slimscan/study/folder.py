@@ -5,6 +5,7 @@
                              `sha256` over all of it, taken before a pixel is compressed
     trials.parquet           the rows, sorted, once the run is complete (columns: study.rows.COLUMNS)
     parts/*.parquet          the same rows as they came, while it is not; each part appears whole or not at all
+    images.json              what every image is: shape, bits, spacing, range of values, modality
     observers.json           intra- and inter-observer variability, when the cases have readers
     timing.json              seconds of codecs, tasks, metrics and of slimscan itself; machine; the command that ran
     verdict.json             what `study judge` derived from the rows
@@ -55,6 +56,11 @@ class Folder:
     def parts(self) -> Path:
         """Rows as they came."""
         return self.path / "parts"
+
+    @property
+    def images(self) -> Path:
+        """What every image is."""
+        return self.path / "images.json"
 
     @property
     def observers(self) -> Path:

@@ -16,14 +16,18 @@ from typing import Any
 
 import slimscan
 from slimscan.errors import InputError
+from slimscan.nouns.study import NUMBER_OF, Contract
 from slimscan.study import tasks
 from slimscan.study.cases import Case, find_cases
-from slimscan.study.declared import CASES, CODECS, CONTRACT, METRICS, RUN, STUDY
+from slimscan.study.declared import ALSO, CASES, CODECS, CONTRACT, METRICS, RUN, STUDY
 from slimscan.study.folder import FORMAT
 from slimscan.study.levels import CodecPlan, codec_plans
 from slimscan.study.score import CHANGE, direction_of, metric_of, names_of
 from slimscan.study.words import nearest, table
 
+BOUNDED = frozenset(
+    ("dice", "jaccard", "jaccard_mean", "normalized_surface_dice", "centreline_dice")
+)  # a loss is at most 1
 TABLES = ("study", "cases", "codecs", "tasks", "metrics", "contract", "run")
 
 
@@ -127,8 +131,10 @@ def parse(given: Mapping[str, Any], base: Path, text: str = "") -> Study:
     metrics = table("[metrics]", METRICS, given.get("metrics", {}))
     for name in metrics["names"]:
         metric_of(name)
-    said = table("[contract]", CONTRACT, given.get("contract", {}))
-    return Study(
+    said = given.get("contract", {})
+    if not isinstance(said, Mapping):
+        raise InputError("[contract]: want one table")
+    study = Study(
         table("[study]", STUDY, given["study"]),
         cases,
         codec_plans([table(f"[[codecs]] {n}", CODECS, one) for n, one in enumerate(many["codecs"], start=1)]),
@@ -139,6 +145,8 @@ def parse(given: Mapping[str, Any], base: Path, text: str = "") -> Study:
         base,
         text,
     )
+    contract_of(study)
+    return study
 
 
 def fix(study: Study, memo: Path | None = None) -> Plan:
@@ -172,8 +180,11 @@ def gives(task: Mapping[str, Any]) -> str:
 
 
 def _contract(
-    said: dict[str, Any], declared: list[dict[str, Any]], metrics: Mapping[str, Any], classes: Any
+    given: Mapping[str, Any], declared: list[dict[str, Any]], metrics: Mapping[str, Any], classes: Any
 ) -> dict[str, Any]:
+    """[contract] checked and filled in, its [[contract.also]] as a list under "also"."""
+    rest = {name: value for name, value in given.items() if name != "also"}
+    said = table("[contract]", CONTRACT, rest)
     names = [task["name"] for task in declared]
     if said["task"] is None:
         if len(names) > 1:
@@ -185,31 +196,58 @@ def _contract(
         )
     task = declared[names.index(said["task"])]
     numbers = gives(task) == "numbers"
-    allowed = [name for name, _ in names_of(metrics["names"])] if not numbers else [f"value{CHANGE}"]
-    if said["metrics"] is None:
-        said["metrics"] = (allowed[0],)
-    for name in said["metrics"]:
-        if name not in allowed:
-            raise InputError(
-                f'[contract] metrics = "{name}": is not measured; allowed: {", ".join(allowed)}{nearest(name, allowed)}'
-            )
-        if direction_of(name) == "none":
-            raise InputError(f'[contract] metrics = "{name}": neither way is better; use "{name}{CHANGE}"')
+    allowed = [f"value{CHANGE}"] if numbers else [name for name, _ in names_of(metrics["names"])]
+    if said["metric"] is None:
+        said["metric"] = allowed[0]
+    more = given.get("also", [])
+    if not isinstance(more, list):
+        raise InputError("[contract] also: want tables [[contract.also]], one a further metric")
+    said["also"] = [table(f"[[contract.also]] {n}", ALSO, one) for n, one in enumerate(more, start=1)]
+    for one in (said, *said["also"]):
+        _margin(one, allowed, task)
     organs = organs_of(task, gives(task), classes)
     if said["organs"] is None:
         said["organs"] = organs or None
     for organ in said["organs"] or ():
         if organs and organ not in organs:
             raise InputError(f'[contract] organs = "{organ}": allowed: {", ".join(organs)}{nearest(organ, organs)}')
-    wanted = {"absolute": "delta", "relative": "rho", "threshold": "threshold"}.get(said["margin"])
-    for word in ("delta", "rho", "threshold"):
+    return said
+
+
+def _margin(said: Mapping[str, Any], allowed: list[str], task: Mapping[str, Any]) -> None:
+    name = said["metric"]
+    if name not in allowed:
+        raise InputError(
+            f'[contract] metric = "{name}": is not measured; allowed: {", ".join(allowed)}{nearest(name, allowed)}'
+        )
+    if direction_of(name) == "none":
+        raise InputError(f'[contract] metric = "{name}": neither way is better; use "{name}{CHANGE}"')
+    wanted = NUMBER_OF.get(said["margin"])
+    for word in NUMBER_OF.values():
         if word == wanted and said[word] is None:
             raise InputError(f'[contract]: margin = "{said["margin"]}" needs {word} = a number')
         if word != wanted and said[word] is not None:
             raise InputError(f'[contract]: {word} does not go with margin = "{said["margin"]}"; leave it out')
     if said["margin"] == "observer" and task["kind"] != "readers":
         raise InputError('[contract]: margin = "observer" needs a task of kind "readers" with a second reader (other)')
-    return said
+
+
+def contract_of(study: Study) -> Contract:
+    """The contract as the statistics take it; the order of the levels is the study's, mildest first."""
+    said = study.contract
+
+    def one(words: Mapping[str, Any]) -> dict[str, Any]:
+        margin = {name: words[name] for name in ("margin", "delta", "rho", "threshold", "cap", "bound", "metric")}
+        if margin["bound"] is None and words["metric"] in BOUNDED:
+            margin["bound"] = 1.0
+        return margin | {"direction": direction_of(words["metric"])}
+
+    shared = {
+        name: said[name] for name in ("alpha", "pi0", "mode", "method", "missing", "tail_unit", "grade", "readers")
+    }
+    also = tuple(Contract(**one(words), pi0=said["pi0"]) for words in said["also"])
+    levels = {codec.name: tuple(level.nominal for level in codec.levels) for codec in study.codecs}
+    return Contract(**one(said), **shared, levels=levels, organs=tuple(said["organs"] or ()), also=also)
 
 
 def _codec_json(codec: CodecPlan) -> dict[str, Any]:
