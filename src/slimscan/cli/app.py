@@ -26,11 +26,16 @@ Every command takes --json (one object on stdout) and --debug (a traceback inste
 """
 
 
+def flow(text: str) -> str:
+    """The text with its lines joined inside each paragraph, so that a terminal of any width wraps them itself."""
+    return "\n\n".join(" ".join(part.split()) for part in text.strip().split("\n\n"))
+
+
 def build() -> Any:
     """The command as click sees it."""
     app = typer.Typer(
         name="slimscan",
-        help=ABOUT,
+        help=flow(ABOUT),
         no_args_is_help=True,
         add_completion=False,
         rich_markup_mode="rich",
@@ -46,12 +51,12 @@ def build() -> Any:
     ) -> None:
         """Placed before every command."""
 
-    root.__doc__ = ABOUT
-    app.command("compress", help=compress.HELP)(compress.command)
-    app.command("decompress", help=decompress.HELP)(decompress.command)
-    app.command("info", help=info.HELP)(info.command)
-    app.command("codecs", help=codecs.HELP)(codecs.command)
-    app.command("compare", help=compare.HELP)(compare.command)
+    root.__doc__ = flow(ABOUT)
+    app.command("compress", help=flow(compress.HELP))(compress.command)
+    app.command("decompress", help=flow(decompress.HELP))(decompress.command)
+    app.command("info", help=flow(info.HELP))(info.command)
+    app.command("codecs", help=flow(codecs.HELP))(codecs.command)
+    app.command("compare", help=flow(compare.HELP))(compare.command)
     return typer.main.get_command(app)
 
 
