@@ -226,3 +226,11 @@ def test_what_comes_back_wrong_is_not_left_behind(tmp_path: Path, monkeypatch: p
     with pytest.raises(CheckFailed, match="what was written does not decode"):
         compress(SCAN, tmp_path / "a.ozx", target=Setting("jpeg2000", 50.0))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", LOSSY)
+def test_an_image_of_one_value_is_small_and_exact_at_any_quality(name: str, tmp_path: Path) -> None:
+    usable(name)
+    receipt = compress(Volume(np.full((5, 9, 9), 7, np.int16)), tmp_path / "a.ozx", target=Psnr(60), codec=name)
+    assert (decoded(tmp_path / "a.ozx") == 7).all()
+    assert receipt.identical
