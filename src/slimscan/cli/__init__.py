@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from slimscan.errors import CheckFailed, SlimscanError
@@ -21,43 +22,53 @@ def run(arguments: list[str]) -> int:
     debug = "--debug" in arguments
     try:
         status = build()([argument for argument in arguments if argument != "--debug"], standalone_mode=False)
-    except SlimscanError as error:
-        if debug:
+        sys.stdout.flush()
+    except BrokenPipeError:  # `slimscan codecs | head`: nobody reads on, which is no error of ours
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except (Exception, KeyboardInterrupt) as error:
+        if debug and not _is_usage(error):
             raise
         return complain(error)
-    except KeyboardInterrupt:
-        print("error: stopped by Ctrl-C; nothing was left half-written", file=sys.stderr)
-        return INTERRUPTED
-    except MemoryError:
-        if debug:
-            raise
-        print("error: not enough memory; try fewer --workers, or write .ozx, which is streamed", file=sys.stderr)
-        return BAD_INPUT
-    except BrokenPipeError:
-        sys.stderr.close()
-        return DONE
-    except Exception as error:
-        if debug:
-            raise
-        if (code := getattr(error, "exit_code", None)) is not None and hasattr(error, "format_message"):
-            print(f"error: {error.format_message()}".replace("\n", " "), file=sys.stderr)
-            return BAD_INPUT if code else DONE
-        if type(error).__name__ == "Abort":
-            print("error: stopped; nothing was left half-written", file=sys.stderr)
-            return INTERRUPTED
-        kind = type(error).__name__
-        print(
-            f"error: unexpected {kind}: {_one_line(error)}; please report it with --debug's traceback", file=sys.stderr
-        )
-        return BAD_INPUT
     return int(status) if isinstance(status, int) else DONE
 
 
-def complain(error: SlimscanError) -> int:
+def complain(error: BaseException) -> int:
     """One line on stderr; the exit status that goes with the error."""
-    print(f"error: {_one_line(error)}", file=sys.stderr)
-    return CHECK_FAILED if isinstance(error, CheckFailed) else BAD_INPUT
+    status, line = _told(error)
+    if line:
+        print(f"error: {line}", file=sys.stderr)
+    return status
 
 
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())
+def worst(*statuses: int) -> int:
+    """The status of several images together: bad input before a failed check, since more went wrong."""
+    return next((status for status in (BAD_INPUT, CHECK_FAILED) if status in statuses), DONE)
+
+
+def _told(error: BaseException) -> tuple[int, str]:
+    if isinstance(error, CheckFailed):
+        return CHECK_FAILED, _one_line(str(error))
+    if isinstance(error, SlimscanError):
+        return BAD_INPUT, _one_line(str(error))
+    if isinstance(error, KeyboardInterrupt) or type(error).__name__ == "Abort":
+        return INTERRUPTED, "stopped by Ctrl-C; nothing was left half-written"
+    if isinstance(error, MemoryError):
+        return BAD_INPUT, "not enough memory; try fewer --workers, or write .ozx, which is streamed"
+    if type(error).__name__ == "NoArgsIsHelpError":  # the help was shown, which is what was asked
+        return DONE, ""
+    if _is_usage(error):
+        context = getattr(error, "ctx", None)
+        said = _one_line(error.format_message())  # type: ignore[attr-defined] # click's, which is not imported for it
+        hint = f"; `{context.command_path} --help` says what there is" if context else ""
+        return BAD_INPUT, said.rstrip(".") + hint
+    said = f"unexpected {type(error).__name__}: {_one_line(str(error))}"
+    return BAD_INPUT, f"{said}; please report it with what the same command prints with --debug"
+
+
+def _is_usage(error: BaseException) -> bool:
+    return hasattr(error, "format_message") and hasattr(error, "exit_code")
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

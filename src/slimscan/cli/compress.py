@@ -66,9 +66,9 @@ def command(
 ) -> int:
     """Compress one image or many."""
     from slimscan import each as maps
-    from slimscan.cli import BAD_INPUT, CHECK_FAILED, DONE, complain
+    from slimscan.cli import DONE, complain, worst
     from slimscan.cli.say import bar, say_json
-    from slimscan.errors import CheckFailed, InputError, SlimscanError
+    from slimscan.errors import InputError
     from slimscan.press.compress import compress
 
     target = target_of(ratio, psnr, peak, max_error, lossless, setting)
@@ -96,11 +96,10 @@ def command(
             receipts.append(receipt)
             if not as_json:
                 _tell(receipt)
-        except SlimscanError as error:
-            if len(pairs) == 1:
+        except Exception as error:
+            if len(pairs) == 1 or isinstance(error, BrokenPipeError):
                 raise
-            complain(error)
-            status = max(status, CHECK_FAILED if isinstance(error, CheckFailed) else BAD_INPUT)
+            status = worst(status, complain(error))  # the other images are still done
     if as_json and len(pairs) == 1:
         say_json(receipts[0])
     elif as_json:

@@ -21,7 +21,7 @@ from slimscan.press.open import lazy
 from slimscan.press.outputs import Kind, Written, admit_codec, guess_overhead, kind_of, write_box, write_other
 from slimscan.press.probe import Job, Piece, Prober, run_job
 from slimscan.press.receipt import sign, travelling
-from slimscan.press.staging import admit_output, staged
+from slimscan.press.staging import admit_output, room, staged
 from slimscan.press.store import RECEIPT
 from slimscan.press.survey import survey
 from slimscan.press.verify import Measured, checks, measure, ratio_check
@@ -81,7 +81,6 @@ def compress(
     volume = _in_memory(source if isinstance(source, Volume) else lazy(source))
     slices = volume.shape[0] if volume.shape else 0
     seen = survey(volume, threads())
-    place.parent.mkdir(parents=True, exist_ok=True)
     case = Case(
         volume,
         seen,
@@ -96,10 +95,11 @@ def compress(
     if isinstance(target, Psnr):
         peak = target.peak
     order = Order(place, kind, case.target, peak, verify, force, started)
-    if name == "auto":
-        name, candidates = choose_codec(case, kind)
-        order = replace(order, candidates=candidates)
-    return _press(order, case, name or _default(case))
+    with room(place):  # before the search: what it keeps lies on the output's disk
+        if name == "auto":
+            name, candidates = choose_codec(case, kind)
+            order = replace(order, candidates=candidates)
+        return _press(order, case, name or _default(case))
 
 
 def _press(order: Order, case: Case, name: str) -> Receipt:

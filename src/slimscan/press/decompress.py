@@ -49,14 +49,15 @@ def decompress(
     """
     started = time.perf_counter()
     place = Path(output)
-    if kind_of(output) == "box":
+    kind = kind_of(output)
+    if kind == "box":
         raise InputError(f"{output}: decompress writes decoded pixels (.nii.gz .tif .mha .nrrd); use compress for .ozx")
     admit_output(place, force, Path(source))
     volume = lazy(source)
     step = max(1, 4_000_000 // max(1, int(np.prod(volume.shape[1:]))))
     pieces = [(start, min(start + step, volume.shape[0])) for start in range(0, volume.shape[0], step)]
     with staged(place, force) as stage:
-        files.write(volume, stage.path)
+        files.write(volume, f"{stage.path}/" if kind == "dicom" and place.suffix.lower() != ".dcm" else stage.path)
         back = files.read(stage.path)
         if back.shape != volume.shape:
             raise CheckFailed(f"{source}: shape {volume.shape} came back from {output} as {back.shape}")
