@@ -51,7 +51,7 @@ def encode(pixels: Pixels, layout: Layout, value: float | None) -> bytes:
     if len({header for header, _ in streams}) != 1:
         raise CodecError("jpeg2000z: OpenJPEG wrote different headers for planes of one slab; please report this")
     # SOT (12 bytes) and SOD (2) are known: one tile, one part.
-    return seal([bytes([levels]) + streams[0][0], *(rest[14:-2] for _, rest in streams)])
+    return seal([bytes([levels]) + streams[0][0], *(rest[14:-2] for _, rest in streams)], layout)
 
 
 def _plane(plane: Pixels, layout: Layout, bits: int, level: Any) -> bytes:
@@ -72,7 +72,7 @@ def _plane(plane: Pixels, layout: Layout, bits: int, level: Any) -> bytes:
 def decode(payload: bytes, layout: Layout) -> Pixels:
     """The slab back, in the layout's shape, dtype and span; CodecError for damaged bytes."""
     low, high = span(layout)
-    head, *parts = opened("jpeg2000z", payload, 1 + layout.shape[0])
+    head, *parts = opened("jpeg2000z", payload, 1 + layout.shape[0], layout)
     levels, header = head[0], head[1:]
     planes = np.empty(_grey(layout), np.int32)
     for plane, part in zip(planes, parts, strict=True):

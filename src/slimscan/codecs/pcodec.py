@@ -15,12 +15,14 @@ def encode(pixels: Pixels, layout: Layout, value: float | None) -> bytes:
     """A slab (z, y, x[, c]) to a sealed pcodec file; value must be None."""
     if value is not None:
         raise InputError(f"pcodec is exact only and has no knob; got {value:g}, use --lossless")
-    return seal([bytes(imagecodecs.pcodec_encode(np.ascontiguousarray(pixels, layout.dtype).reshape(-1), level=8))])
+    return seal(
+        [bytes(imagecodecs.pcodec_encode(np.ascontiguousarray(pixels, layout.dtype).reshape(-1), level=8))], layout
+    )
 
 
 def decode(payload: bytes, layout: Layout) -> Pixels:
     """The slab back, in the layout's shape and dtype; CodecError for damaged bytes."""
-    (stream,) = opened("pcodec", payload, 1)
+    (stream,) = opened("pcodec", payload, 1, layout)
     count = (int(np.prod(layout.shape, dtype=np.int64)),)
     flat = guarded("pcodec", lambda data: imagecodecs.pcodec_decode(data, count, np.dtype(layout.dtype)), stream)
     return fitted("pcodec", np.asarray(flat), layout)

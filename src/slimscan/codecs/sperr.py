@@ -20,8 +20,8 @@ from slimscan.nouns import Codec, Holds, Knob, Layout, Pixels
 
 def encode(pixels: Pixels, layout: Layout, value: float | None) -> bytes:
     """A slab (z, y, x[, c]) to a sealed stream a channel; value: the largest error in stored units."""
-    error = tolerance("sperr", value)
-    return seal([_packed(channel, error) for channel in channels(pixels, layout)])
+    error = tolerance("sperr", value, layout)
+    return seal([_packed(channel, error) for channel in channels(pixels, layout)], layout)
 
 
 def _packed(channel: Pixels, error: float) -> bytes:
@@ -39,7 +39,7 @@ def decode(payload: bytes, layout: Layout) -> Pixels:
             return imagecodecs.sperr_decode(stream, shape=shape[1:], dtype=np.float32, header=False, numthreads=1)
         return imagecodecs.sperr_decode(stream, shape=shape, dtype=np.float32, numthreads=1)
 
-    planes = [np.asarray(guarded("sperr", unpacked, part)) for part in opened("sperr", payload, layout.samples)]
+    planes = [np.asarray(guarded("sperr", unpacked, part)) for part in opened("sperr", payload, layout.samples, layout)]
     return restored("sperr", joined([plane.reshape(shape) for plane in planes], layout), layout)
 
 

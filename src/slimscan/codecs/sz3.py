@@ -16,9 +16,9 @@ from slimscan.nouns import Codec, Holds, Knob, Layout, Pixels
 
 def encode(pixels: Pixels, layout: Layout, value: float | None) -> bytes:
     """A slab (z, y, x[, c]) to a sealed stream a channel; value: the largest error in stored units."""
-    error = tolerance("sz3", value)
+    error = tolerance("sz3", value, layout)
     streams = [imagecodecs.sz3_encode(channel, mode="abs", abs=error) for channel in channels(pixels, layout)]
-    return seal([bytes(stream) for stream in streams])
+    return seal([bytes(stream) for stream in streams], layout)
 
 
 def decode(payload: bytes, layout: Layout) -> Pixels:
@@ -28,7 +28,7 @@ def decode(payload: bytes, layout: Layout) -> Pixels:
     def unpacked(stream: bytes) -> Any:
         return imagecodecs.sz3_decode(stream, shape, np.dtype(np.float32))
 
-    planes = [np.asarray(guarded("sz3", unpacked, part)) for part in opened("sz3", payload, layout.samples)]
+    planes = [np.asarray(guarded("sz3", unpacked, part)) for part in opened("sz3", payload, layout.samples, layout)]
     return restored("sz3", joined(planes, layout), layout)
 
 

@@ -22,10 +22,10 @@ UNIT = 1024  # the tolerance that ZFP is given, a power of two
 
 def encode(pixels: Pixels, layout: Layout, value: float | None) -> bytes:
     """A slab (z, y, x[, c]) to the scale and a stream a channel, sealed; value: the largest error in stored units."""
-    scale = np.float32(UNIT / tolerance("zfp", value))
+    scale = np.float32(UNIT / tolerance("zfp", value, layout))
     parts = [channel * scale for channel in channels(pixels, layout)]
     streams = [imagecodecs.zfp_encode(part, level=UNIT, mode="a", header=False, numthreads=1) for part in parts]
-    return seal([scale.astype("<f4").tobytes(), *map(bytes, streams)])
+    return seal([scale.astype("<f4").tobytes(), *map(bytes, streams)], layout)
 
 
 def decode(payload: bytes, layout: Layout) -> Pixels:
@@ -35,7 +35,7 @@ def decode(payload: bytes, layout: Layout) -> Pixels:
     def unpacked(stream: bytes) -> Any:
         return imagecodecs.zfp_decode(stream, shape=shape, dtype=np.float32, numthreads=1)
 
-    head, *parts = opened("zfp", payload, 1 + layout.samples)
+    head, *parts = opened("zfp", payload, 1 + layout.samples, layout)
     scale = guarded("zfp", lambda data: np.frombuffer(data, "<f4", 1)[0], head)
     planes = [np.asarray(guarded("zfp", unpacked, part)) / scale for part in parts]
     return restored("zfp", joined(planes, layout), layout)
