@@ -16,7 +16,7 @@ from slimscan.stats.betting import (
     betting_upper,
 )
 from slimscan.stats.bootstrap import Bootstrap, bca, bootstrap_t
-from slimscan.stats.cluster import Clusters, design_effect
+from slimscan.stats.cluster import Clusters, clusters_of, design_effect
 from slimscan.stats.gate import Gate, crc_gate, gate_threshold, gate_threshold_levels, selective_gate
 from slimscan.stats.hoeffding_bentkus import HoeffdingBentkus, hoeffding_bentkus
 from slimscan.stats.loss import case_order, contrast, loss
@@ -85,6 +85,7 @@ __all__ = [
     "bonferroni",
     "bootstrap_t",
     "case_order",
+    "clusters_of",
     "contrast",
     "crc_gate",
     "cunha_rule",

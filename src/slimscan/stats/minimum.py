@@ -29,14 +29,16 @@ def minimum_n_tail(pi0: float, alpha: float = 0.05) -> int:
 
 
 @lru_cache(maxsize=256)
-def minimum_n_betting(delta: float, cap: float, alpha: float = 0.05) -> int:
+def minimum_n_betting(delta: float, cap: float, alpha: float = 0.05, level: float | None = None) -> int:
     """Smallest n at which the betting test certifies when every loss is 0; 15 for cap = 5 delta (its floor is 14).
 
     Negative losses could pass earlier; for a study that plans on harmless, not on better images, this is the least.
-    InputError unless 0 < delta < cap.
+    level: what p must reach when that is a share of the family's alpha, which tunes the bets. InputError unless
+    0 < delta < cap.
     """
-    n = minimum_n(delta, positive(cap, "cap"), alpha)  # no bet on losses of 0 grows faster than 1 / (1 - delta/cap)
-    while betting_p(np.zeros(n), delta, cap, alpha) > alpha:
+    wanted = rate(alpha if level is None else level, "level")
+    n = minimum_n(delta, positive(cap, "cap"), wanted)  # no bet on losses of 0 grows faster than 1 / (1 - delta/cap)
+    while betting_p(np.zeros(n), delta, cap, alpha) > wanted:
         n += 1
     return n
 

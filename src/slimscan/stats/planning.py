@@ -11,7 +11,7 @@ from scipy import special
 
 from slimscan.errors import InputError
 from slimscan.stats.betting import betting_p
-from slimscan.stats.minimum import minimum_n_betting, minimum_n_tail
+from slimscan.stats.minimum import minimum_n_betting, minimum_n_contrast, minimum_n_tail
 from slimscan.stats.values import Floats, no_truth, positive, rate, sample
 
 MOST = 1_000_000
@@ -79,13 +79,21 @@ def sample_size_tail(pi0: float, true_rate: float, power: float = 0.8, alpha: fl
     rate(power, "power")
     if not 0.0 <= true_rate < pi0:
         raise InputError(f"true_rate {true_rate:g} is outside 0..pi0 = {pi0:g}: no number of cases certifies that tail")
-    first, c = minimum_n_tail(pi0, alpha), 0
+    first = max(minimum_n_tail(pi0, alpha), int(0.8 * _normal_tail(pi0, true_rate, power, alpha)) - 100)
+    c = max(0, int(special.bdtrik(alpha, first, pi0)) - 2) if first > 1000 else 0
     for n in range(first, MOST):
         while float(special.bdtr(float(c + 1), n, pi0)) <= alpha:
             c += 1
         if float(special.bdtr(float(c), n, true_rate)) >= power:
             return n
     raise InputError(f"more than {MOST} cases for a tail of {true_rate:g} against {pi0:g}; choose a larger pi0")
+
+
+def _normal_tail(pi0: float, true_rate: float, power: float, alpha: float) -> float:
+    """The normal approximation of the same size; within a few percent where it is large."""
+    a, b = float(special.ndtri(1.0 - alpha)), float(special.ndtri(power))
+    spread = a * math.sqrt(pi0 * (1.0 - pi0)) + b * math.sqrt(true_rate * (1.0 - true_rate))
+    return (spread / (pi0 - true_rate)) ** 2
 
 
 def betting_power(losses: Floats, delta: float, cap: float, alpha: float = 0.05) -> float:
@@ -168,14 +176,18 @@ def plan(
     return Plan(max(t, tail, betting), t, tail, betting, sd, each, alpha)
 
 
-def quick_size(delta: float, cap: float, pi0: float, mean: float, sd: float, power: float, alpha: float) -> int | None:
-    """A closed-form guess of `plan`'s n without simulation, None when the mean is not below delta.
+def quick_size(
+    delta: float, cap: float, pi0: float, mean: float, sd: float, true_rate: float, power: float, alpha: float
+) -> int | None:
+    """A closed-form guess of `plan`'s n without simulation; None when the mean or the rate is too large for any n.
 
     Betting: log capital after n cases is about sqrt(2 n L) g / s - L with sd sqrt(2 L), L = ln(1/alpha), g = delta -
-    mean; setting its (1 - power) quantile to L gives n = ((sqrt(2 L) + z_power) s / g)^2.
+    mean; setting its (1 - power) quantile to L gives n = ((sqrt(2 L) + z_power) s / g)^2. delta 0 is a contrast.
     """
-    if not mean < delta or not math.isfinite(sd):
+    if not (mean < delta and true_rate < pi0 and math.isfinite(sd)):
         return None
-    floor = max(minimum_n_betting(delta, cap, alpha) if delta > 0 else 5, minimum_n_tail(pi0, alpha))
+    tail = _normal_tail(pi0, true_rate, power, alpha)
+    tail = math.ceil(tail) if tail > 2000 else sample_size_tail(pi0, true_rate, power, alpha)
+    floor = minimum_n_betting(delta, cap, alpha) if delta > 0 else minimum_n_contrast(alpha)
     bet = (math.sqrt(2.0 * math.log(1.0 / alpha)) + float(special.ndtri(power))) * sd / (delta - mean)
-    return max(floor, math.ceil(bet**2), sample_size(delta, mean, sd, power, alpha))
+    return max(floor, tail, math.ceil(bet**2))

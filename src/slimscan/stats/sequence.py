@@ -87,12 +87,12 @@ def bonferroni(p: Sequence[float], alpha: float = 0.05) -> Steps:
 
 
 METHODS: Mapping[str, Callable[[Sequence[float], float], Steps]] = MappingProxyType(
-    {"fixed": fixed_sequence, "holm": holm, "bonferroni": bonferroni}
+    {"fixed_sequence": fixed_sequence, "holm": holm, "bonferroni": bonferroni}
 )
 
 
 def shares(
-    p_by_codec: Mapping[Key, Sequence[float]], alpha: float = 0.05, recycle: bool = True, method: str = "fixed"
+    p_by_codec: Mapping[Key, Sequence[float]], alpha: float = 0.05, recycle: bool = True, method: str = "fixed_sequence"
 ) -> dict[Key, Share]:
     """`family` with its evidence: every codec's levels and the alpha that it had in the end."""
     rate(alpha, "alpha")
@@ -112,7 +112,7 @@ def shares(
 
 
 def family(
-    p_by_codec: Mapping[Key, Sequence[float]], alpha: float = 0.05, recycle: bool = True, method: str = "fixed"
+    p_by_codec: Mapping[Key, Sequence[float]], alpha: float = 0.05, recycle: bool = True, method: str = "fixed_sequence"
 ) -> dict[Key, int | None]:
     """Index of the strongest certified level of every codec, None for none; P(any false certification) <= alpha.
 
