@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
+from slimscan.study.judge import judge
 from slimscan.study.plain import as_json
-from slimscan.study.verdict import judge
 
 __all__ = ["as_json", "judge"]

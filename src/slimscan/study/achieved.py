@@ -8,7 +8,7 @@ import numpy as np
 
 from slimscan.errors import InputError
 from slimscan.nouns import Achieved
-from slimscan.study.losses import Rows
+from slimscan.study.grid import Rows
 from slimscan.study.table import Floats
 
 
