@@ -49,8 +49,11 @@ def needed(part: Contract, whole: Contract, level: float, grade: str | None = No
     return max(APPROXIMATE_FROM, minimum_n_tail(whole.pi0, level)) if grade == "B" else 3
 
 
-def examine(losses: Losses, level: int, whole: Contract, share: float) -> Evidence:
-    """The evidence at one level, bounds left NaN. share: the alpha of one level, which decides whether n can suffice."""
+def examine(losses: Losses, level: int, whole: Contract, share: float, lossless: bool = False) -> Evidence:
+    """The evidence at one level, bounds left NaN. share: the alpha of one level, which decides whether n can suffice.
+
+    No p is computed where n cannot suffice, nor where the level is lossless and certified by construction.
+    """
     part, n = losses.part, len(losses.cases)
     x, counted = losses.x[level], losses.tail[level]
     over = int(np.count_nonzero(np.round(counted, 10) > round(part.B, 10)))
@@ -75,7 +78,7 @@ def examine(losses: Losses, level: int, whole: Contract, share: float) -> Eviden
         icc=clusters.icc if clusters else NAN,
         design_effect=clusters.design_effect if clusters else NAN,
     )
-    if n < max(1, needed(part, whole, share)):
+    if lossless or n < max(1, needed(part, whole, share)):
         return found
     return _tested(found, losses, x, whole, share, level)
 

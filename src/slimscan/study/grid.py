@@ -55,6 +55,7 @@ def rows_of(table: Table, codec: str, levels: tuple[Level, ...], metrics: set[st
 
 
 def grid_of(rows: Rows, inside: Codes, readers: list[str], part: Contract, organ: str, missing: str) -> Grid:
+    """The full grid of one organ and metric; see `losses_of` for what is refused."""
     labels, index = rows.table.labels, rows.index[inside]
     place = {name: i for i, name in enumerate(readers)}
     reader = np.array([place.get(name, -1) for name in labels["reader"].names], np.intp)[labels["reader"].codes[index]]

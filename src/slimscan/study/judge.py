@@ -46,8 +46,8 @@ def judge(trials: Any, contract: Contract) -> Verdict:
     left_out = sorted(set(table.labels["organ"].names) - set(organs) - {""})
     if left_out:
         notes.append(f"rows of {', '.join(left_out)} were left out: not co-primary in the contract")
-    readers = len(table.labels["reader"].names)
-    if readers == 2 or (readers > 2 and contract.readers == "every"):
+    readers = len(set(table.labels["reader"].names) - {""})
+    if 0 < readers <= 2 or (readers and contract.readers == "every"):
         notes.append("inference is for these readers only")
     if any(table.labels["fold"].names):
         notes.append("cases of a fold share a model: inference is conditional on the trained models")
@@ -105,7 +105,9 @@ def _codec(table: Table, name: str, contract: Contract, parts: tuple[Contract, .
     lossy = lossless.count(False)
     # Holm and Bonferroni begin at alpha / levels, so that is what one level must be able to reach.
     share = contract.alpha / (1 if contract.method == "fixed_sequence" else max(1, lossy))
-    evidence = tuple(tuple(examine(g, i, contract, share) for i in range(len(rows.levels))) for g in groups)
+    evidence = tuple(
+        tuple(examine(g, i, contract, share, lossless[i]) for i in range(len(rows.levels))) for g in groups
+    )
     notes += [
         f"level {level} is bit-identical and yet values differ: the task is not deterministic"
         for i, level in enumerate(rows.levels)

@@ -40,6 +40,7 @@ class Known:
 
 
 def verdict_of(codec: Known, contract: Contract, by_grade: Mapping[str, Share]) -> CodecVerdict:
+    """The codec\'s code, levels and needed cases; by_grade: what the family left to it under each grade."""
     grade, rows = contract.grade, codec.rows
     share, p = by_grade[grade], codec.chain(grade)
     n = min((len(g.cases) for g in codec.groups), default=0)
@@ -55,8 +56,10 @@ def verdict_of(codec: Known, contract: Contract, by_grade: Mapping[str, Share]) 
     passed = [i for i, yes in enumerate(own) if yes]
     failed = next((i for i, yes in enumerate(own) if not yes), None)
     count = 1 if contract.method == "fixed_sequence" else max(1, codec.lossless.count(False))
-    least = max(needed(g.part, contract, share.alpha / count) for g in codec.groups)
-    code = _code(codec, own, p, n, least)
+    needs = [needed(g.part, contract, share.alpha / count) for g in codec.groups]
+    least = max(needs)
+    short = any(len(g.cases) < need for g, need in zip(codec.groups, needs, strict=True))
+    code = _code(codec, own, p, n, short)
     wanted = least if code == "INSUFFICIENT_N" else None
     if code in ("NONE_CERTIFIED", "CERTIFIED", "LOSSLESS_ONLY") and failed is not None:
         guesses = [
@@ -87,7 +90,7 @@ def verdict_of(codec: Known, contract: Contract, by_grade: Mapping[str, Share]) 
     )
 
 
-def _code(codec: Known, own: tuple[bool, ...], p: list[float], n: int, least: int) -> Code:
+def _code(codec: Known, own: tuple[bool, ...], p: list[float], n: int, short: bool) -> Code:
     if not codec.ordered:
         return "ORDER_MISMATCH"
     lossy = [i for i, exact in enumerate(codec.lossless) if not exact]
@@ -96,7 +99,7 @@ def _code(codec: Known, own: tuple[bool, ...], p: list[float], n: int, least: in
     if not any(own[i] for i in lossy):
         if n == 0:
             return "DEGENERATE"
-        if n < least:
+        if short:
             return "INSUFFICIENT_N"
         if math.isnan(p[lossy[0]]):
             return "DEGENERATE"
