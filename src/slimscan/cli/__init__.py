@@ -21,10 +21,14 @@ def run(arguments: list[str]) -> int:
 
     debug = "--debug" in arguments
     try:
-        status = build()([argument for argument in arguments if argument != "--debug"], standalone_mode=False)
+        status = build()(
+            [argument for argument in arguments if argument != "--debug"], "slimscan", standalone_mode=False
+        )
         sys.stdout.flush()
-    except BrokenPipeError:  # `slimscan codecs | head`: nobody reads on, which is no error of ours
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (BrokenPipeError, SystemExit) as stop:  # click exits by itself when nobody reads on
+        if isinstance(stop, SystemExit) and not isinstance(stop.__context__, BrokenPipeError):
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # `slimscan codecs | head` is no error
         return DONE
     except (Exception, KeyboardInterrupt) as error:
         if debug and not _is_usage(error):

@@ -115,9 +115,9 @@ def _frames_kind(volume: Volume) -> str:
     if dtype == "uint16" and volume.bits > 8 and not colour:
         return _FRAMES_WORD
     raise InputError(
-        f"{volume.bits}-bit {dtype}{' RGB' if colour else ''} in one .dcm file of {volume.shape[0]} slices: DICOM's"
-        " multi-frame secondary capture holds 8-bit or 9 to 16-bit unsigned grey, or 8-bit RGB; write a folder (a path"
-        " that ends in /)"
+        f"{volume.source or 'volume'}: {volume.bits}-bit {dtype}{' RGB' if colour else ''} in one .dcm file of"
+        f" {volume.shape[0]} slices: DICOM's multi-frame secondary capture holds 8-bit or 9 to 16-bit unsigned grey, or"
+        " 8-bit RGB; write a folder (a path that ends in /)"
     )
 
 

@@ -105,7 +105,8 @@ def compress(
 def _press(order: Order, case: Case, name: str) -> Receipt:
     """Search and write; again when the file's own description turned out larger or smaller than was counted."""
     prober = prober_of(case, name)
-    extra = guess_overhead(order.kind, case.volume, prober.scheme, case.bits)
+    single = order.output.suffix.lower() == ".dcm"
+    extra = guess_overhead(order.kind, case.volume, prober.scheme, case.bits, single=single)
     try:
         for attempt in range(TRIES):
             case = replace(case, overhead=extra)

@@ -84,15 +84,21 @@ def box_entries(volume: Volume, scheme: Scheme, bits: int) -> dict[str, bytes]:
     }
 
 
-def guess_overhead(kind: Kind, volume: Volume, scheme: Scheme, bits: int) -> int:
-    """Bytes of the file beside its payloads, before it is written; the written file corrects the guess."""
+def guess_overhead(kind: Kind, volume: Volume, scheme: Scheme, bits: int, *, single: bool = False) -> int:
+    """Bytes of the output beside its payloads, before it is written; what was written corrects the guess.
+
+    single: all slices in one DICOM file, with one header. A guess too low costs a second writing, one too high could
+    refuse a target that can be met: so it is low.
+    """
     if kind == "pixels":
         return 0  # the target speaks of the codec's bytes: decoded pixels have a size of their own
     chunks = len(chunk_pieces(volume.shape[0], scheme.depth))
     if kind == "box":
         sizes = {name: len(content) for name, content in box_entries(volume, scheme, bits).items()}
         return ozx.overhead(sizes | {RECEIPT: RECEIPT_GUESS}, chunks, zipped=True)
-    return 600 + chunks * (180 if kind == "tiff" else 4000)
+    if kind == "tiff":
+        return 600 + chunks * 180
+    return 1200 + chunks * 16 if single else chunks * 1000
 
 
 def write_box(
