@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from slimscan.cli import codecs, compare, compress, decompress, info
+from slimscan.cli import codecs, compare, compress, decompress, info, score, study
 
 ABOUT = """Make a medical image as small as the task it serves allows, and prove it.
 
@@ -57,6 +57,8 @@ def build() -> Any:
     app.command("info", help=flow(info.HELP))(info.command)
     app.command("codecs", help=flow(codecs.HELP))(codecs.command)
     app.command("compare", help=flow(compare.HELP))(compare.command)
+    app.command("score", help=flow(score.HELP))(score.command)
+    app.add_typer(study.build(flow), name="study")
     return typer.main.get_command(app)
 
 

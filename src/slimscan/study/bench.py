@@ -146,6 +146,7 @@ class Bench:
             "ratio_payload": receipt.ratio_payload,
             "psnr_db": float("inf") if receipt.identical else receipt.psnr_db,
             "max_abs_error": receipt.max_abs_error,
+            "snr_db": snr_db(np.asarray(self.volume.pixels), receipt.mse or 0.0),
             "identical": receipt.identical,
         }
 
@@ -204,6 +205,17 @@ class Bench:
         """Give temporary disk space back."""
         for copier in self._copiers.values():
             copier.close()
+
+
+def snr_db(pixels: Pixels, mse: float) -> float:
+    """10 log10(variance of the image / mean squared error), at most 200 dB: how far the error is below the contrast.
+
+    The proxy of a certificate's gate. Unlike a PSNR it still tells images apart at a level that fixes the PSNR.
+    """
+    variance = float(pixels.var(dtype=np.float64))
+    if mse <= 0:
+        return 200.0
+    return float(np.clip(10 * np.log10(max(variance, 1e-300) / mse), -200.0, 200.0))
 
 
 def modality(volume: Volume) -> str:

@@ -20,8 +20,9 @@ gives back the original, the decoded image and the masks, for pictures.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,21 @@ def read_json(path: Path, instead: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise InputError(f"{path}: holds a {type(found).__name__}, want one JSON object; {instead}")
     return found
+
+
+def plain(value: Any) -> Any:
+    """Values that JSON has: dataclasses become objects, tuples lists, NaN and infinities null."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(inner) for inner in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Path):
+        return str(value)
+    return value.item() if hasattr(value, "item") else value
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

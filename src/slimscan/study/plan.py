@@ -25,6 +25,8 @@ from slimscan.study.levels import CodecPlan, codec_plans
 from slimscan.study.score import CHANGE, direction_of, metric_of, names_of
 from slimscan.study.words import nearest, table
 
+DECISIVE = ("format", "study", "codecs", "tasks", "metrics", "contract", "classes", "cases")
+CASE_WORDS = ("case", "image", "sha256", "mask_sha256")
 BOUNDED = frozenset(
     ("dice", "jaccard", "jaccard_mean", "normalized_surface_dice", "centreline_dice")
 )  # a loss is at most 1
@@ -63,7 +65,7 @@ class Plan:
     @property
     def sha256(self) -> str:
         """The fingerprint of everything that decides the answer."""
-        return hashlib.sha256(json.dumps(self._decisive(), sort_keys=True).encode()).hexdigest()
+        return fingerprint(self._decisive())
 
     def _decisive(self) -> dict[str, Any]:
         study = self.study
@@ -93,8 +95,15 @@ class Plan:
         }
 
 
-def load(path: Path) -> Study:
-    """The study that a TOML declares; InputError naming the file, the word, and what is allowed."""
+def fingerprint(plan: Mapping[str, Any]) -> str:
+    """sha256 over what decides the answer in a plan, as made here or read from plan.json; places of files are left out."""
+    decisive = {name: plan[name] for name in DECISIVE}
+    decisive["cases"] = [{name: case[name] for name in CASE_WORDS} for case in plan["cases"]]
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+
+
+def load(path: Path, base: Path | None = None) -> Study:
+    """The study that a TOML declares; patterns count from base, its own folder when None. InputError naming the file, the word, and what is allowed."""
     try:
         text = path.read_text("utf-8")
         given = tomllib.loads(text)
@@ -103,7 +112,7 @@ def load(path: Path) -> Study:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"{path}: cannot be read as TOML: {error}") from error
     try:
-        return parse(given, path.resolve().parent, text)
+        return parse(given, base or path.resolve().parent, text)
     except InputError as error:
         raise type(error)(f"{path}: {error}") from None
 

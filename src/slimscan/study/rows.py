@@ -45,6 +45,7 @@ COLUMNS: Mapping[str, str] = {
     "encoded_bytes": "int64",  # the bytes that achieved_cr counts
     "psnr_db": "double",  # inf when nothing differs
     "max_abs_error": "double",
+    "snr_db": "double",  # variance of the image over the mean squared error: the proxy of the gate
     "identical": "bool",  # every voxel came back as it was
     "status": "string",  # ok, empty, failed, unreachable, missing
     "note": "string",  # what a failure said

@@ -259,6 +259,7 @@ def _row(
         "encoded_bytes": copied["file_bytes" if plan.size == "file" else "payload_bytes"] if ok else 0,
         "psnr_db": copied["psnr_db"] if ok else NAN,
         "max_abs_error": copied["max_abs_error"] if ok else NAN,
+        "snr_db": copied["snr_db"] if ok else NAN,
         "identical": bool(ok and copied["identical"]),
         "job": entry,
     }
