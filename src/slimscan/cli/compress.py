@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 HELP = """Compress images to an exact target, read them back, and say what was measured.
 
 Say ONE target: --ratio (raw bytes / bytes on disk), --psnr (dB), --max-error (stored units; HU in an unscaled CT),
---lossless, or --setting CODEC@VALUE. OUT decides the format: .ozx (any codec, with the receipt inside) .zarr, .tif
+--lossless, --setting CODEC@VALUE, or --certificate FILE (of a study). OUT decides the format: .ozx (any codec, with the receipt inside) .zarr, .tif
 (JPEG 2000, JPEG XL), .dcm or a folder ending in / (DICOM), and .nii .nii.gz .mha .nrrd (decoded pixels, for programs that
 know none of this; the target then speaks of the codec's bytes).
 
@@ -51,6 +51,10 @@ def command(
     ] = None,
     lossless: Annotated[bool, typer.Option("--lossless", help="Every voxel comes back as it was.")] = False,
     setting: Annotated[str | None, typer.Option(help="CODEC@VALUE, for example jpeg2000@38.2: no search.")] = None,
+    certificate: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="As far as a study's certificate allows, or milder: see `slimscan study`."),
+    ] = None,
     per: Annotated[
         str, typer.Option(help="volume: one quality everywhere. slice: each slice meets the target.")
     ] = "volume",
@@ -71,7 +75,18 @@ def command(
     from slimscan.errors import InputError
     from slimscan.press.compress import compress
 
-    target = target_of(ratio, psnr, peak, max_error, lossless, setting)
+    target = None if certificate else target_of(ratio, psnr, peak, max_error, lossless, setting)
+    said = {
+        "--ratio": ratio,
+        "--psnr": psnr,
+        "--max-error": max_error,
+        "--lossless": lossless or None,
+        "--setting": setting,
+    }
+    said |= {"--codec": codec, "--per": per if per != "volume" else None}
+    if certificate and any(value is not None for value in said.values()):
+        other = next(name for name, value in said.items() if value is not None)
+        raise InputError(f"--certificate decides codec and target; leave {other} out")
     if per not in ("volume", "slice"):
         raise InputError(f'--per "{per}" is not known; allowed: volume, slice')
     chosen = maps.choose(each, workers, scheduler)
@@ -81,18 +96,32 @@ def command(
     for source, place in pairs:
         try:
             with bar(Path(source).name) as progress:
-                receipt = compress(
-                    source,
-                    place,
-                    target=target,
-                    codec=codec,
-                    per=per,  # type: ignore[arg-type] # checked above
-                    peak=peak_of(peak),
-                    each=chosen,
-                    verify=not no_verify,
-                    force=force,
-                    progress=progress,
-                )
+                if certificate:
+                    from slimscan.study.apply import apply_certificate
+
+                    receipt = apply_certificate(
+                        source,
+                        place,
+                        certificate,
+                        each=chosen,
+                        verify=not no_verify,
+                        force=force,
+                        progress=progress,
+                    )
+                else:
+                    assert target is not None
+                    receipt = compress(
+                        source,
+                        place,
+                        target=target,
+                        codec=codec,
+                        per=per,  # type: ignore[arg-type] # checked above
+                        peak=peak_of(peak),
+                        each=chosen,
+                        verify=not no_verify,
+                        force=force,
+                        progress=progress,
+                    )
             receipts.append(receipt)
             if not as_json:
                 _tell(receipt)
@@ -127,7 +156,9 @@ def target_of(
         said.append(Setting.parse(setting))
     if len(said) != 1:
         came = " and ".join(str(one) for one in said) or "none"
-        raise InputError(f"want one target of --ratio, --psnr, --max-error, --lossless, --setting; came: {came}")
+        raise InputError(
+            f"want one target of --ratio, --psnr, --max-error, --lossless, --setting, --certificate; came: {came}"
+        )
     return said[0]
 
 
