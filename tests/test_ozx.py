@@ -28,7 +28,7 @@ def scan(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("suffix", [".ozx", ".zarr"])
 @pytest.mark.parametrize("volume", [head((7, 30, 22)), masked((6, 40, 44)), slide()], ids=["ct", "masked", "rgb"])
-@pytest.mark.parametrize("codec", ["jpeg2000", "zstd"])
+@pytest.mark.parametrize("codec", ["jpeg2000", "htj2k", "jpegls", "jpegxl", "zstd"])
 def test_plain_zarr_reads_what_slimscan_wrote(codec: str, volume: Volume, suffix: str, tmp_path: Path) -> None:
     import zarr
 

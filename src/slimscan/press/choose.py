@@ -14,7 +14,7 @@ from slimscan.codecs import admit
 from slimscan.codecs import codec as find_codec
 from slimscan.each import Each
 from slimscan.errors import InputError, TargetUnreachable
-from slimscan.nouns import Codec, Layout, Lossless, MaxError, Peak, Psnr, Ratio, Setting, Target, Volume
+from slimscan.nouns import Codec, Knob, Layout, Lossless, MaxError, Peak, Psnr, Ratio, Setting, Target, Volume
 from slimscan.press.allot import Found
 from slimscan.press.goal import Goal, bytes_goal, error_goal, psnr_goal
 from slimscan.press.grid import Grid, grid_for, plain_grid, stored_bits, stored_dtype
@@ -167,8 +167,7 @@ def _search(case: Case, found: Codec, prober: Prober, pieces: list[Piece], part:
     if goal.measure == "worst":
         start = None
         if found.bounded:
-            step = prober.scheme.grid.step
-            bound = goal.aim if prober.scheme.grid.exact else (goal.aim - step / 2) / step
+            bound = _bound(found.knob, prober.scheme.grid, goal.aim)
             start = min(found.knob.high, max(found.knob.low, bound))
         return search_each(found, prober, pieces, part, [goal] * len(pieces), start)
     if case.per == "slice":
@@ -176,6 +175,13 @@ def _search(case: Case, found: Codec, prober: Prober, pieces: list[Piece], part:
         goals = [goal.part((stop - begin) / slices) for begin, stop in pieces]
         return search_each(found, prober, pieces, part, goals)
     return search_volume(found, prober, pieces, part, goal)
+
+
+def _bound(knob: Knob, grid: Grid, aim: float) -> float:
+    """The knob of a bounded codec for a largest error: a fraction below one rounds away on an exact grid."""
+    if not grid.exact:
+        return (aim - grid.step / 2) / grid.step
+    return aim if knob.step else math.floor(aim) + 0.999
 
 
 def _sentence(case: Case, found: Codec, goal: Goal, reached: Unreachable) -> str:

@@ -18,7 +18,7 @@ from slimscan.press.goal import Goal
 from slimscan.press.probe import Piece, Prober, Sample
 
 PART_STEPS = 8  # probes of the part
-WHOLE_STEPS = 4  # encodings of the whole volume, the part's cost comes on top: under six together
+BUDGET = 6  # encodings of the whole volume, those of the part counted by their share
 NOTHING = 1e-3  # stands for zero under a logarithm
 
 Value = float | None
@@ -162,7 +162,7 @@ def search_volume(found: Codec, prober: Prober, chunks: Sequence[Piece], part: S
         scaled = goal.part(share)
         rough = solve(lambda value: scaled.of(on(part, value)), axis, scaled, start, PART_STEPS)
         start = _best_place(rough)
-    exact = solve_with_slope(lambda value: goal.of(on(chunks, value)), axis, goal, start, rough)
+    exact = solve_with_slope(lambda value: goal.of(on(chunks, value)), axis, goal, start, rough, share)
     tried: list[tuple[Value, list[Sample]]] = [
         (axis.value(place), on(chunks, axis.value(place))) for place in sorted(exact.points)
     ]  # coarse to fine
@@ -187,11 +187,11 @@ def search_volume(found: Codec, prober: Prober, chunks: Sequence[Piece], part: S
 
 
 def solve_with_slope(
-    probe: Callable[[float], float], axis: Axis, goal: Goal, start: float, rough: Curve | None
+    probe: Callable[[float], float], axis: Axis, goal: Goal, start: float, rough: Curve | None, share: float
 ) -> Curve:
     """Like solve(), but the first correction uses the slope that the part of the volume showed."""
     curve = Curve(goal, {})
-    steps = WHOLE_STEPS if rough is not None else WHOLE_STEPS + 2
+    steps = BUDGET if rough is None else int(BUDGET - share * len(rough.points))
     place: float | None = axis.place(axis.value(start))
     while place is not None and len(curve.points) < steps:
         place = axis.place(axis.value(place))

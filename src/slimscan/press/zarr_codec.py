@@ -69,6 +69,7 @@ class _Bare(ArrayBytesCodec):
 
     is_fixed_size = False
     zarr_name: ClassVar[str] = ""
+    codec: ClassVar[str] = ""
     configuration: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -83,14 +84,14 @@ class _Bare(ArrayBytesCodec):
     async def _decode_single(self, chunk_bytes: Buffer, chunk_spec: ArraySpec) -> NDBuffer:
         kind = chunk_spec.dtype.to_native_dtype()
         layout = Layout(tuple(chunk_spec.shape), str(kind.newbyteorder("=")), 8 * kind.itemsize)
-        found = next(codec for codec in CODECS.values() if codec.zarr_name == self.zarr_name)
+        found = CODECS[self.codec]
         pixels = await asyncio.to_thread(found.decode, chunk_bytes.to_bytes(), layout)
         return chunk_spec.prototype.nd_buffer.from_numpy_array(pixels)
 
     async def _encode_single(self, chunk_array: NDBuffer, chunk_spec: ArraySpec) -> Buffer:
         pixels = chunk_array.as_numpy_array()
         layout = Layout(pixels.shape, str(pixels.dtype), 8 * pixels.dtype.itemsize)
-        found = next(codec for codec in CODECS.values() if codec.zarr_name == self.zarr_name)
+        found = CODECS[self.codec]
         payload = await asyncio.to_thread(found.encode, pixels, layout, None)
         return chunk_spec.prototype.buffer.from_bytes(payload)
 
@@ -103,21 +104,25 @@ class Jpeg2k(_Bare):
     """imagecodecs_jpeg2k."""
 
     zarr_name: ClassVar[str] = "imagecodecs_jpeg2k"
+    codec: ClassVar[str] = "jpeg2000"
 
 
 class Htj2k(_Bare):
     """imagecodecs_htj2k."""
 
     zarr_name: ClassVar[str] = "imagecodecs_htj2k"
+    codec: ClassVar[str] = "htj2k"
 
 
 class Jpegls(_Bare):
     """imagecodecs_jpegls."""
 
     zarr_name: ClassVar[str] = "imagecodecs_jpegls"
+    codec: ClassVar[str] = "jpegls"
 
 
 class Jpegxl(_Bare):
     """imagecodecs_jpegxl."""
 
     zarr_name: ClassVar[str] = "imagecodecs_jpegxl"
+    codec: ClassVar[str] = "jpegxl"
