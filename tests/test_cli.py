@@ -171,7 +171,7 @@ TYPOS = [
     (["compress", "SRC", "-o", "OUT", "--lossless", "--each", "gpu"], '--each "gpu" is not known; allowed: serial, threads, ', ""),
     (["compress", "SRC", "-o", "OUT", "--lossless", "--workers", "0"], "--workers 0: at least 1 is needed", ""),
     (["compress", "SRC", "-o", "OUT", "--psnr", "50", "--ratio", "10"], "want one target of", "came: ratio:10 and psnr:50dB"),
-    (["compress", "SRC", "-o", "OUT"], "want one target of --ratio, --psnr, --max-error, --lossless, --setting; came: none", ""),
+    (["compress", "SRC", "-o", "OUT"], "want one target of --ratio, --psnr, --max-error, --lossless, --setting, --certificate; came: none", ""),
     (["compress", "SRC", "-o", "OUT", "--setting", "jpeg2000"], 'setting "jpeg2000": want CODEC@NUMBER or CODEC@lossless', ""),
     (["compress", "SRC", "-o", "OUT", "--setting", "jpeg2000@nan"], "jpeg2000", "nan"),
     (["compress", "SRC", "-o", "OUT", "--setting", "jpeg2000@9999"], "jpeg2000", "9999"),
