@@ -42,10 +42,19 @@ class _Part:
     high: float
     whole: bool
     at_low: int
-    flat: int
     nan: int
     first_nan: tuple[int, ...]
     outside: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Inside:
+    """low, high: of what is not background (low > high when there is nothing). count, flat: of the background."""
+
+    low: float
+    high: float
+    count: int
+    flat: int
 
 
 def survey(volume: Volume, each: Each = serial) -> Survey:
@@ -74,25 +83,41 @@ def survey(volume: Volume, each: Each = serial) -> Survey:
     background = _background(volume, parts, low, high, voxels)
     inside = (low, high)
     if background is not None:
-        ranges = [part for part in each(partial(_inside, volume, step, background), starts) if part is not None]
-        inside = (min(part[0] for part in ranges), max(part[1] for part in ranges))
+        padded = any(part.outside for part in parts)
+        looked = list(each(partial(_inside, volume, step, background, background == low), starts))
+        count, flat = sum(part.count for part in looked), sum(part.flat for part in looked)
+        if padded or flat >= BACKGROUND_FLAT * count:
+            ranges = [part for part in looked if part.low <= part.high]
+            inside = (min(part.low for part in ranges), max(part.high for part in ranges))
+        else:
+            background = None
     return Survey(low, high, *inside, all(part.whole for part in parts), background, voxels)
 
 
-def _inside(volume: Volume, step: int, background: float, start: int) -> tuple[float, float] | None:
-    pixels = volume.slices(start, min(start + step, volume.shape[0]))
-    inside = pixels[pixels != background]
-    return (float(inside.min()), float(inside.max())) if inside.size else None
-
-
 def _background(volume: Volume, parts: Iterable[_Part], low: float, high: float, voxels: int) -> float | None:
+    """The value that is background: padding, or the smallest one if it should turn out to be flat."""
     if low == high or len(volume.shape) == 4:
         return None
-    if volume.padding is not None and any(part.outside for part in parts):
+    if any(part.outside for part in parts) and volume.padding is not None:
         return float(volume.padding)
-    lowest = [part for part in parts if part.low == low]
-    count, flat = sum(part.at_low for part in lowest), sum(part.flat for part in lowest)
-    return low if count >= BACKGROUND_SHARE * voxels and flat >= BACKGROUND_FLAT * count else None
+    count = sum(part.at_low for part in parts if part.low == low)
+    return low if count >= BACKGROUND_SHARE * voxels else None
+
+
+def _inside(volume: Volume, step: int, background: float, lowest: bool, start: int) -> _Inside:
+    pixels = volume.slices(start, min(start + step, volume.shape[0]))
+    mask = pixels == background
+    count = int(np.count_nonzero(mask))
+    if count == mask.size:
+        return _Inside(np.inf, -np.inf, count, _flat(mask) if lowest else 0)
+    if lowest and pixels.dtype.kind in "iu" and pixels.dtype.itemsize <= 4 and pixels.dtype.isnative:
+        # Counted from one above the background, the background itself wraps around to the largest: no copy of the rest.
+        kind = np.dtype(f"u{pixels.dtype.itemsize}")
+        shift = np.array(int(background) + 1).astype(pixels.dtype).view(kind)
+        low = float((pixels.view(kind) - shift).min()) + background + 1
+        return _Inside(low, float(pixels.max()), count, _flat(mask) if count else 0)
+    inside = pixels[~mask] if count else pixels
+    return _Inside(float(inside.min()), float(inside.max()), count, _flat(mask) if lowest and count else 0)
 
 
 def _look(volume: Volume, step: int, start: int) -> _Part:
@@ -101,7 +126,7 @@ def _look(volume: Volume, step: int, start: int) -> _Part:
         bad = ~np.isfinite(pixels)
         if bad.any():
             first = np.unravel_index(int(np.argmax(bad)), bad.shape)
-            return _Part(0, 0, False, 0, 0, int(bad.sum()), tuple(int(i) for i in first), 0)
+            return _Part(0, 0, False, 0, int(bad.sum()), tuple(int(i) for i in first), 0)
         whole = bool((pixels == np.rint(pixels)).all())
     elif pixels.dtype.kind in "iu":
         whole = True
@@ -110,9 +135,9 @@ def _look(volume: Volume, step: int, start: int) -> _Part:
             f"{volume.source or 'volume'}: samples of type {pixels.dtype} cannot be compressed; integers and floats can"
         )
     low, high = pixels.min(), pixels.max()
-    at_low = pixels == low
-    outside = int((pixels == volume.padding).sum()) if volume.padding is not None else 0
-    return _Part(float(low), float(high), whole, int(at_low.sum()), _flat(at_low), 0, (), outside)
+    at_low = int(np.count_nonzero(pixels == low))
+    outside = int(np.count_nonzero(pixels == volume.padding)) if volume.padding is not None else 0
+    return _Part(float(low), float(high), whole, at_low, 0, (), outside)
 
 
 def _flat(mask: Pixels) -> int:
@@ -127,4 +152,4 @@ def _flat(mask: Pixels) -> int:
     covered[:, 1:, :-1] |= block
     covered[:, :-1, 1:] |= block
     covered[:, 1:, 1:] |= block
-    return int(covered.sum())
+    return int(np.count_nonzero(covered))
