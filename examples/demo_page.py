@@ -16,7 +16,7 @@ h1 { margin-bottom: .2rem; } h2 { margin-top: 3rem; border-top: 1px solid #d0d7d
 p.lead { font-size: 1.15rem; color: #444c56; margin-top: 0; max-width: 52rem; }
 table { border-collapse: collapse; width: 100%; margin: 1rem 0; font-variant-numeric: tabular-nums; }
 th, td { padding: .35rem .5rem; border-bottom: 1px solid #e3e7eb; text-align: right; white-space: nowrap; }
-th { border-bottom: 2px solid #8c959f; font-weight: 600; vertical-align: bottom; }
+th { border-bottom: 2px solid #8c959f; font-weight: 600; vertical-align: bottom; white-space: normal; }
 th:first-child, td:first-child, th.t, td.t { text-align: left; }
 td.ok { color: #116329; } td.no { color: #a40e26; font-weight: 600; }
 code, pre { font: 14px/1.5 ui-monospace, monospace; background: #f3f5f7; border-radius: 4px; }
