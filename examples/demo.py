@@ -124,7 +124,7 @@ def section(scan: Scan, folder: Path, codecs: Sequence[str]) -> tuple[Section, P
     print("  every lossy codec at", ", ".join(f"{ratio:g}:1" for ratio in scan.ratios), flush=True)
     points: list[Point] = sweep(DATA / scan.name, codecs, scan.ratios, folder)
     exact = exact_sizes(DATA / scan.name, codecs, folder)
-    chart = curves_svg(points, rows[0].said["ratio"], scan.title)
+    chart = curves_svg(points, scan.ratios, rows[0].said["ratio"], scan.title)
     return Section(scan.title, scan.about, scan.name, rows, compared, panel, chart, exact), panel
 
 
@@ -143,13 +143,20 @@ def make(folder: Path, scans: Sequence[Scan] = SCANS, codecs: Sequence[str] | No
 
 
 def shrink(source: Path, place: Path) -> None:
-    """The same picture 1200 dots wide in 256 colours: half the bytes."""
+    """The same picture in 256 colours, those that a panel uses: half the bytes."""
+    from matplotlib import colormaps
     from PIL import Image
 
+    greys = [(value, value, value) for value in range(255, -1, -2)]
+    hues = [tuple(round(255 * part) for part in colormaps["RdBu_r"](step / 110)[:3]) for step in range(111)]
+    inks = [((0xD5 * a + 255 * (8 - a)) // 8, (0x5E * a + 255 * (8 - a)) // 8, 255 * (8 - a) // 8) for a in range(1, 9)]
+    inks += [
+        ((0xE6 * a + 170 * (8 - a)) // 8, (0x9F * a + 170 * (8 - a)) // 8, 170 * (8 - a) // 8) for a in range(1, 9)
+    ]
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([part for colour in (*greys, *hues, *inks) for part in colour])
     with Image.open(source) as image:
-        size = (1200, round(1200 * image.height / image.width))
-        smaller = image.convert("RGB").resize(size, Image.Resampling.LANCZOS)
-        smaller.quantize(256, dither=Image.Dither.NONE).save(place, optimize=True)
+        image.convert("RGB").quantize(palette=palette, dither=Image.Dither.NONE).save(place, optimize=True)
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ def exact_sizes(source: Path, codecs: Sequence[str], folder: Path) -> list[tuple
     return sorted(found, key=lambda row: -row[1])
 
 
-def curves_svg(points: Sequence[Point], exact_ratio: float, title: str) -> str:
+def curves_svg(points: Sequence[Point], ratios: Sequence[float], exact_ratio: float, title: str) -> str:
     """The chart as inline SVG: ratio on disk (logarithmic) against PSNR. The grey line is where nothing is lost."""
     import matplotlib
 
@@ -72,12 +72,11 @@ def curves_svg(points: Sequence[Point], exact_ratio: float, title: str) -> str:
 
     with matplotlib.rc_context({"svg.hashsalt": "slimscan", "font.size": 11}):
         figure, axes = pyplot.subplots(figsize=(10, 6), layout="constrained")
-        for family, hue, names in FAMILIES:
+        for _, hue, names in FAMILIES:
             for name, style in zip(names, STYLES, strict=False):
                 mine = sorted((p.ratio, p.psnr_db) for p in points if p.codec == name)
                 if mine:
-                    label = f"{name} ({family})" if name == names[0] else name
-                    axes.plot(*zip(*mine, strict=True), style, color=hue, label=label, markersize=4, linewidth=1.4)
+                    axes.plot(*zip(*mine, strict=True), style, color=hue, label=name, markersize=4, linewidth=1.4)
         axes.axvline(exact_ratio, color="#777777", linewidth=1)
         axes.annotate(
             "lossless (JPEG XL)",
@@ -91,7 +90,6 @@ def curves_svg(points: Sequence[Point], exact_ratio: float, title: str) -> str:
             fontsize=9,
         )
         axes.set_xscale("log")
-        ratios = sorted({round(p.ratio) for p in points})
         axes.xaxis.set_major_locator(FixedLocator(ratios))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}:1")
@@ -101,7 +99,7 @@ def curves_svg(points: Sequence[Point], exact_ratio: float, title: str) -> str:
         axes.grid(alpha=0.3)
         order = _best_first(points)
         handles, labels = axes.get_legend_handles_labels()
-        pairs = sorted(zip(handles, labels, strict=True), key=lambda pair: order.get(pair[1].split(" ")[0], 99))
+        pairs = sorted(zip(handles, labels, strict=True), key=lambda pair: order.get(pair[1], 99))
         axes.legend(*zip(*pairs, strict=True), loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
         out = io.StringIO()
         figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})

@@ -121,11 +121,11 @@ def _section(section: Section) -> str:
 {"".join(map(_row, section.rows))}</table></div>
 <pre>slimscan compress {escape(section.name)} -o out.ozx {escape(last.ask)}</pre>
 <figure><img alt="Original, decoded and difference of the worst slice" src="{_embedded(section.panel)}">
-<figcaption>The slice of <code>{escape(last.file)}</code> with the largest error. Read back by a second command: PSNR
+<figcaption>The slice of <code>{escape(last.file)}</code> with the largest mean squared error. Read back by a second command: PSNR
 {compared["psnr_db"]:.2f} dB, SSIM {compared["ssim"]:.4f} (mean over slices), largest error
-{compared["max_abs_error"]:g} {escape(compared["unit"])}; decoded to NIfTI the samples are {same}.</figcaption></figure>
-<figure>{section.chart}<figcaption>Every lossy codec, asked for the same sizes. Upwards is closer to the original,
-rightwards is smaller. A line ends where its codec does not reach further.</figcaption></figure>
+of the volume {compared["max_abs_error"]:g} {escape(compared["unit"])}; decoded to NIfTI the samples are {same}.</figcaption></figure>
+<figure>{section.chart}<figcaption>Every lossy codec, asked for the same sizes; blue codes slice by slice, orange is
+video, green works in three dimensions. Upwards is closer to the original, rightwards is smaller. A line ends where its codec does not reach further.</figcaption></figure>
 <div class="beside">{_candidates(last)}
 <div><h3>Nothing lost</h3><p class="note">Every exact codec, every voxel as it was.</p>
 <table><tr><th>codec</th><th>ratio</th><th>bits per voxel</th></tr>
@@ -159,7 +159,7 @@ def _candidates(row: Row) -> str:
     )
     return (
         f"<div><h3>What auto chose from</h3><p class='note'>{len(row.said['candidates'])} codecs on a part of the volume, "
-        "the nearest on all of it. The best six:</p><table><tr><th>codec</th><th>bits per voxel</th>"
+        "the nearest on all of it. On the part, the best six:</p><table><tr><th>codec</th><th>bits per voxel</th>"
         f"<th>PSNR</th><th>seconds</th></tr>{cells}</table></div>"
     )
 
