@@ -54,7 +54,8 @@ def bootstrap_t(
 ) -> Bootstrap:
     """Studentised bootstrap (Efron & Tibshirani 1993, ch. 12) of min(loss, cap): p = (1 + #{T* <= t}) / (R + 1).
 
-    T* = (m* - m) / (s* / sqrt n); a draw of identical values (s* = 0) counts as T* = -inf. loss: (n,) in the metric's
+    T* = (m* - m) / (s* / sqrt n); a draw of identical values (s* = 0) counts as T* = -inf, and
+    one that equals t but for its last digits counts. loss: (n,) in the metric's
     unit, cap > 0 in the same. NaN for n < 3 and s = 0. InputError for NaN losses.
     """
     x = _prepared(loss, cap, alpha, draws)
@@ -70,7 +71,7 @@ def bootstrap_t(
     deviations = np.sqrt(np.einsum("ij,ij->i", drawn, drawn) / (n - 1))
     deviations[flat] = 1.0
     studentised = np.where(flat, -np.inf, (means - mean) * math.sqrt(n) / deviations)
-    p = (1 + int(np.count_nonzero(studentised <= t))) / (draws + 1)
+    p = (1 + int(np.count_nonzero(studentised <= t + 1e-12))) / (draws + 1)
     k = math.floor(alpha * (draws + 1) + 1e-9)  # p <= alpha just when t lies below the k-th smallest T*
     edge = float(np.partition(studentised, k - 1)[k - 1]) if k else -math.inf
     return Bootstrap(p, t, mean, mean - edge * sd / math.sqrt(n), n, draws, seed, delta, cap, alpha, "bootstrap-t")

@@ -115,7 +115,7 @@ def sample_size_betting(
 
     Losses are drawn from `pilot` (one a case) with replacement, or from a normal with loss_mean and loss_sd. Every n
     sees the same draws, so the answer is reproducible. Good to a few cases: 600 draws have an error of 1.6 %.
-    InputError when the expected capped loss is not below delta, or beyond 20000 cases.
+    InputError when the expected capped loss is not below delta, or beyond some thousand cases.
     """
     drawn = None if pilot is None else np.clip(sample(pilot, "pilot"), -cap, cap)
     if drawn is not None and drawn.size < 2:
@@ -135,7 +135,7 @@ def sample_size_betting(
     low, high = first - 1, first
     while not enough(high):
         low, high = high, high * 2
-        if high > 20_000:
+        if high > 5_000:
             raise InputError(f"more than {low} cases for the betting test at delta {delta:g}; choose a larger margin")
     while high - low > 1:
         middle = (low + high) // 2

@@ -40,7 +40,7 @@ class Known:
 
 
 def verdict_of(codec: Known, contract: Contract, by_grade: Mapping[str, Share]) -> CodecVerdict:
-    """The codec\'s code, levels and needed cases; by_grade: what the family left to it under each grade."""
+    """The codec's code, levels and needed cases; by_grade: what the family left to it under each grade."""
     grade, rows = contract.grade, codec.rows
     share, p = by_grade[grade], codec.chain(grade)
     n = min((len(g.cases) for g in codec.groups), default=0)
