@@ -13,6 +13,7 @@ import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ import numpy as np
 from scipy import ndimage
 
 from slimscan import Volume, read
+from slimscan.press.survey import survey
 
 ROOT = Path(__file__).resolve().parents[1]
 SEED = 20240229
@@ -73,8 +75,9 @@ def _cropped(volume: Volume, slices: int, side: int) -> Volume:
 def enlarged(volume: Volume, shape: tuple[int, int, int], seed: int = SEED) -> np.ndarray:
     """The volume stretched to a shape by linear interpolation, with the noise that this took away put back.
 
-    Voxels that were the smallest value stay it (air, masks), and the range stays. int16 or uint16 (z, y, x).
+    Background of one value stays so, and the range stays. int16 or uint16 (z, y, x).
     """
+    background = survey(volume).background
     source = np.asarray(volume.pixels, np.float32)
     noise = _noise(source)
     rng = np.random.default_rng(seed)
@@ -83,14 +86,15 @@ def enlarged(volume: Volume, shape: tuple[int, int, int], seed: int = SEED) -> n
     depths = np.linspace(0, len(source) - 1, shape[0])
     zoom = (shape[1] / source.shape[1], shape[2] / source.shape[2])
     planes = [ndimage.zoom(plane, zoom, order=1) for plane in source]
-    air = [ndimage.zoom((plane == low).astype(np.uint8), zoom, order=0) > 0 for plane in source]
+    air = [ndimage.zoom((plane == background).astype(np.float32), zoom, order=1) >= 0.5 for plane in source]
     for z, depth in enumerate(depths):
         below = min(int(depth), len(source) - 2) if len(source) > 1 else 0
         above, share = min(below + 1, len(source) - 1), depth - below
         mixed = (1 - share) * planes[below] + share * planes[above]
         mixed += rng.standard_normal(mixed.shape, np.float32) * noise
         mixed = np.clip(np.rint(mixed), low, high)
-        mixed[air[below] & air[above]] = low
+        if background is not None:
+            mixed = np.where(air[below] & air[above], background, np.maximum(mixed, low + (background == low)))
         out[z] = mixed.astype(out.dtype)
     return out
 
@@ -125,18 +129,15 @@ class Run:
 def run(command: Sequence[str], env: Mapping[str, str] | None = None) -> Run:
     """Run to the end and measure; RuntimeError with what it said when it fails."""
     started = time.perf_counter()
-    child = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **(env or {})}
-    )
-    assert child.stdout is not None and child.stderr is not None
-    out, err = child.stdout.read(), child.stderr.read()
-    _, status, used = os.wait4(child.pid, 0)
-    wall = time.perf_counter() - started
-    child.returncode = os.waitstatus_to_exitcode(status)
-    child.stdout.close()
-    child.stderr.close()
+    with tempfile.TemporaryFile("w+") as said:
+        child = subprocess.Popen(command, stdout=said, stderr=said, text=True, env={**os.environ, **(env or {})})
+        _, status, used = os.wait4(child.pid, 0)
+        wall = time.perf_counter() - started
+        child.returncode = os.waitstatus_to_exitcode(status)
+        said.seek(0)
+        out = said.read()
     if child.returncode:
-        raise RuntimeError(f"{' '.join(map(str, command))} ended with {child.returncode}: {err.strip() or out.strip()}")
+        raise RuntimeError(f"{' '.join(map(str, command))} ended with {child.returncode}: {out.strip()[-2000:]}")
     unit = 1 if sys.platform == "darwin" else 1024
     return Run(wall, used.ru_utime + used.ru_stime, used.ru_maxrss * unit, out)
 

@@ -5,7 +5,6 @@
 Both are child processes from start to end: Python's start, imports, reading, encoding on 2 threads, writing. The same
 .nii goes into both; the bare loop (bare.py) is told range and quality. Asked for: without verification at most 1.15
 times the bare loop; verification adds at most one decode; at least 1.7 times faster than a loop of glymur on one thread.
-CPU seconds stand beside wall-clock ones: other programs on the machine disturb them less.
 """
 
 from __future__ import annotations
@@ -16,10 +15,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-import numpy as np
 from common import SEED, Run, alternate, enlarged, images, ratio, run, save_nifti, slimscan, table, where
 
-from slimscan import CODECS
+from slimscan import CODECS, read
+from slimscan.press.survey import survey
 
 BARE = str(Path(__file__).with_name("bare.py"))
 SETTINGS = ("jpeg2000@55", "jpeg2000@lossless", "htj2k@8", "htj2k@lossless", "jpegls@2", "jpegxl@lossless", "sperr@16")
@@ -40,6 +39,7 @@ def main(arguments: list[str]) -> int:
     """Print the table; 1 when a requirement is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--volume", default="", help="a name, or all")
     parser.add_argument("--only", default="", help="settings, or codecs, between commas")
     parser.add_argument("--no-glymur", action="store_true")
     parser.add_argument("--quick", action="store_true", help="tiny volumes: shows that it runs, the times mean nothing")
@@ -51,52 +51,56 @@ def main(arguments: list[str]) -> int:
     with tempfile.TemporaryDirectory() as held:
         folder = Path(held)
         for name, path in volumes(folder, given.quick).items():
+            if given.volume not in ("", name):
+                continue
             for setting in wanted:
                 row, met = compared(name, path, folder, setting, rounds, glymur=not given.no_glymur)
                 rows.append(row)
                 missed += not met
                 print(" ".join(row), file=sys.stderr, flush=True)
-    head = ["volume", "setting", "MB", "bare s", "ours s", "ours/bare", "CPU ours/bare"]
+    head = ["volume", "setting", "MB", "bare s", "ours s", "ours/bare"]
     head += ["one decode s", "verifying adds s", "adds/decode", "glymur/ours"]
     print(table(head, rows))
-    print(f"\nasked: ours/bare at most {MOST}, adds/decode at most 1, glymur/ours at least {FASTER}; medians of {rounds}")
+    print(
+        f"\nasked: ours/bare at most {MOST}, adds/decode at most 1, glymur/ours at least {FASTER}; medians of {rounds}"
+    )
     return int(missed > 0 and not given.quick)
 
 
 def compared(name: str, path: Path, folder: Path, setting: str, rounds: int, *, glymur: bool) -> tuple[list[str], bool]:
     """One row, and whether it meets what is asked."""
-    import nibabel
-
     codec, _, value = setting.partition("@")
-    pixels = np.asarray(nibabel.load(path).dataobj)
-    low = int(pixels.min())
-    bits = max(9, int(int(pixels.max()) - low).bit_length())
+    seen = survey(read(path))
+    exact = value == "lossless"
+    low = seen.low if exact or seen.background is None else seen.inside_low
+    bits = max(9, int(seen.high - low).bit_length())
+    flat = "none" if exact or seen.background is None else f"{seen.background:.0f}"
     depth = CODECS[codec].depth if CODECS[codec].chunk == "slab" else 1
     bare = [sys.executable, BARE, str(path), str(folder / "bare")]
-    tail = [value, str(low), str(bits)]
+    tail = [value, f"{low:.0f}", str(bits)]
     ours = slimscan("compress", path, "-o", folder / "ours.ozx", "--setting", setting, "--force")
     calls = {
-        "bare": lambda: run([*bare, codec, *tail, "2", str(depth)]),
+        "bare": lambda: run([*bare, codec, *tail, "2", str(depth), flat]),
         "ours": lambda: run([*ours, "--no-verify"]),
         "verified": lambda: run(ours),
-        "decoding": lambda: run([*bare, codec, *tail, "2", str(depth), "--decode"]),
     }
     with_glymur = glymur and codec == "jpeg2000"
     if with_glymur:
-        calls["glymur"] = lambda: run([*bare, "glymur", *tail, "1", "1"])
+        calls["glymur"] = lambda: run([*bare, "glymur", *tail, "1", "1", flat])
     got: dict[str, list[Run]] = alternate(calls, rounds)
     for leftover in folder.glob("bare*"):
         leftover.unlink()
+    decodes = [float(r.stdout) for r in got["bare"]]
     wall = {key: [r.wall_s for r in runs] for key, runs in got.items()}
-    cpu = {key: [r.cpu_s for r in runs] for key, runs in got.items()}
-    decode = statistics.median(b - a for a, b in zip(wall["bare"], wall["decoding"], strict=True))
-    adds = statistics.median(b - a for a, b in zip(wall["ours"], wall["verified"], strict=True))
-    slower = ratio(wall["ours"], wall["bare"])
+    wall["bare"] = [all_of_it - decode for all_of_it, decode in zip(wall["bare"], decodes, strict=True)]
+    adds = [b - a for a, b in zip(wall["ours"], wall["verified"], strict=True)]
+    slower, more = ratio(wall["ours"], wall["bare"]), ratio(adds, decodes)
     faster = ratio(wall["glymur"], wall["ours"]) if with_glymur else None
-    row = [name, setting, f"{pixels.nbytes / 1e6:.0f}", f"{statistics.median(wall['bare']):.2f}"]
-    row += [f"{statistics.median(wall['ours']):.2f}", f"{slower:.2f}", f"{ratio(cpu['ours'], cpu['bare']):.2f}"]
-    row += [f"{decode:.2f}", f"{adds:.2f}", f"{adds / decode:.2f}" if decode > 0 else "", f"{faster:.2f}" if faster else ""]
-    return row, slower <= MOST and adds <= decode and (faster is None or faster >= FASTER)
+    row = [name, setting, f"{seen.samples * 2 / 1e6:.0f}", f"{statistics.median(wall['bare']):.2f}"]
+    row += [f"{statistics.median(wall['ours']):.2f}", f"{slower:.2f}"]
+    row += [f"{statistics.median(decodes):.2f}", f"{statistics.median(adds):.2f}", f"{more:.2f}"]
+    row += [f"{faster:.2f}" if faster else ""]
+    return row, slower <= MOST and more <= 1 and (faster is None or faster >= FASTER)
 
 
 if __name__ == "__main__":
