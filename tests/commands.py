@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -90,8 +89,6 @@ def pixels(path: Path | str) -> np.ndarray:
     return np.asarray(slimscan.read(path).pixels)
 
 
-def listing(folder: Path) -> list[str]:
-    """Every name below a folder, hidden ones too."""
-    return sorted(
-        str(Path(at, name).relative_to(folder)) for at, dirs, files in os.walk(folder) for name in dirs + files
-    )
+def listing(folder: Path, *, deep: bool = True) -> list[str]:
+    """Every name in a folder and below, hidden ones too."""
+    return sorted(str(path.relative_to(folder)) for path in (folder.rglob("*") if deep else folder.iterdir()))

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import atexit
 import os
+import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
-from multiprocessing import get_context
+from contextlib import contextmanager
+from multiprocessing import get_context, parent_process
+from threading import Thread
 from typing import Any, Protocol, TypeVar
 
 from slimscan.errors import InputError
@@ -48,7 +51,7 @@ def threads(workers: int | None = None) -> Each:
 def processes(workers: int | None = None) -> Each:
     """Child processes: for library calls that hold the interpreter's lock. Functions and items must pickle."""
     count = workers or cores()
-    return _pooled(lambda: ProcessPoolExecutor(count, mp_context=get_context("spawn")), count)
+    return _pooled(lambda: ProcessPoolExecutor(count, get_context("spawn"), _not_without_parent), count)
 
 
 def dask(scheduler: str | None = None, workers: int | None = None) -> Each:
@@ -107,11 +110,40 @@ def choose(name: str, workers: int | None = None, scheduler: str | None = None) 
     raise InputError(f'--each "{name}" is not known; allowed: {", ".join(CHOICES)}')
 
 
+def _not_without_parent() -> None:
+    """In a worker: end when the parent was killed, who can no longer say so."""
+
+    def watch() -> None:
+        if (parent := parent_process()) is not None:
+            parent.join()
+            os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Children started inside never hear Ctrl-C, from their first instruction on: the parent answers for them."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _pooled(make: Callable[[], Executor], count: int) -> Each:
     def run(function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
         pool = make()
+
+        def submit(item: A) -> Any:
+            with _deaf():  # pools start their workers here
+                return pool.submit(function, item)
+
         try:
-            yield from _ordered(lambda item: pool.submit(function, item), items, 2 * count)
+            yield from _ordered(submit, items, 2 * count)
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 from slimscan.errors import CheckFailed, SlimscanError
@@ -12,15 +13,16 @@ DONE, BAD_INPUT, CHECK_FAILED, INTERRUPTED = 0, 2, 3, 130
 
 def main() -> None:
     """Run the command line and exit: 0 done, 2 bad input or usage, 3 done but a check failed."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a batch system's way to press Ctrl-C
     sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: list[str]) -> int:
     """The exit status of a command; prints what it has to say, one line for an error, no traceback without --debug."""
-    from slimscan.cli.app import build
-
     debug = "--debug" in arguments
     try:
+        from slimscan.cli.app import build
+
         status = build()(
             [argument for argument in arguments if argument != "--debug"], "slimscan", standalone_mode=False
         )
@@ -34,6 +36,8 @@ def run(arguments: list[str]) -> int:
         if debug and not _is_usage(error):
             raise
         return complain(error)
+    if status == INTERRUPTED:  # typer turns Ctrl-C into a status
+        return complain(KeyboardInterrupt())
     return int(status) if isinstance(status, int) else DONE
 
 
@@ -56,7 +60,7 @@ def _told(error: BaseException) -> tuple[int, str]:
     if isinstance(error, SlimscanError):
         return BAD_INPUT, _one_line(str(error))
     if isinstance(error, KeyboardInterrupt) or type(error).__name__ == "Abort":
-        return INTERRUPTED, "stopped by Ctrl-C; nothing was left half-written"
+        return INTERRUPTED, "stopped before it was done; nothing was left half-written"
     if isinstance(error, MemoryError):
         return BAD_INPUT, "not enough memory; try fewer --workers, or write .ozx, which is streamed"
     if type(error).__name__ == "NoArgsIsHelpError":  # the help was shown, which is what was asked
