@@ -143,20 +143,28 @@ def make(folder: Path, scans: Sequence[Scan] = SCANS, codecs: Sequence[str] | No
 
 
 def shrink(source: Path, place: Path) -> None:
-    """The same picture in 256 colours, those that a panel uses: half the bytes."""
+    """The same picture in the 256 colours that a panel uses most: a third of the bytes."""
+    import numpy as np
     from matplotlib import colormaps
     from PIL import Image
+    from scipy.spatial import KDTree
 
-    greys = [(value, value, value) for value in range(255, -1, -2)]
-    hues = [tuple(round(255 * part) for part in colormaps["RdBu_r"](step / 110)[:3]) for step in range(111)]
-    inks = [((0xD5 * a + 255 * (8 - a)) // 8, (0x5E * a + 255 * (8 - a)) // 8, 255 * (8 - a) // 8) for a in range(1, 9)]
-    inks += [
-        ((0xE6 * a + 170 * (8 - a)) // 8, (0x9F * a + 170 * (8 - a)) // 8, 170 * (8 - a) // 8) for a in range(1, 9)
+    greys = np.repeat(np.arange(255, -1, -2)[:, None], 3, axis=1)
+    hues = np.rint(255 * colormaps["RdBu_r"](np.linspace(0, 1, 112))[:, :3])
+    # The two inks of the profile and the mark, on white and on grey.
+    inks = [
+        np.array(ink) * a / 8 + paper * (1 - a / 8)
+        for ink, paper in (((0xD5, 0x5E, 0x00), 255), ((0xE6, 0x9F, 0x00), 170))
+        for a in range(1, 9)
     ]
-    palette = Image.new("P", (1, 1))
-    palette.putpalette([part for colour in (*greys, *hues, *inks) for part in colour])
+    palette = np.rint(np.vstack([greys, hues, inks])).astype(np.uint8)
     with Image.open(source) as image:
-        image.convert("RGB").quantize(palette=palette, dither=Image.Dither.NONE).save(place, optimize=True)
+        pixels = np.asarray(image.convert("RGB"))
+    colours, which = np.unique(pixels.reshape(-1, 3), axis=0, return_inverse=True)
+    nearest = KDTree(palette.astype(float)).query(colours.astype(float))[1].astype(np.uint8)
+    picture = Image.fromarray(nearest[which].reshape(pixels.shape[:2])).convert("L")
+    picture.putpalette(palette.tobytes())
+    picture.save(place, optimize=True)
 
 
 if __name__ == "__main__":
