@@ -21,7 +21,7 @@ def answer(results: Results) -> Html:
     return section(
         KEY,
         TITLE,
-        paragraph(tag("strong", headline(results)), class_="question"),
+        paragraph(tag("strong", headline(results)), class_="headline"),
         *boxes,
         *(paragraph(note, class_="small soft") for note in notes),
     )
@@ -86,7 +86,7 @@ def _levels(results: Results, name: str) -> Html:
         f"Loss of {title_of(metric)}; \u201cat most\u201d holds at {sure} one-sided confidence"
         + (", of the mean with single losses counted to the cap at most." if not math.isnan(number_of(codec, "alpha")) else ".")
     )
-    return join([tag("h3", name), table(head, rows, caption=caption, left=2 if several else 1, marked=marked, groups=groups)])
+    return join([tag("h3", name), table(head, rows, caption=caption, left=2 if several else 1, marked=marked, groups=groups, dense=True)])
 
 
 def _level(results: Results, name: str, one: Mapping[str, Any], several: bool) -> list[object]:
@@ -122,4 +122,4 @@ def _badge(one: Mapping[str, Any], key: str, kind: str) -> Html:
         return tag("span", "exact" if "LOSSLESS" in flags else "certified", class_=f"badge {kind}")
     if key == "certified_A" and one.get("reached") is False:
         return tag("span", "not reached", class_="soft")
-    return tag("span", "not certified", class_="soft")
+    return tag("span", "no", class_="soft")

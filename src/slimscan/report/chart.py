@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from slimscan.report.html import Html, text
-from slimscan.report.numbers import number
+from slimscan.report.numbers import declared
 
 # Okabe and Ito's colours, which colour-blind readers tell apart; markers say the same again without colour.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#5B5B5B")
@@ -91,15 +91,17 @@ def ratio_axis(axes: Any, values: Sequence[float]) -> None:
     low, high = min(finite), max(finite)
     room = max((high / low) ** 0.07, 1.12)
     low, high = low / room, high * room
-    steps = (1, 2, 5) if high / low > 6 else (1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9)
-    if high / low > 2000:
-        steps = (1,)
-    ticks = [step * 10.0**power for power in range(-3, 8) for step in steps]
+    # The coarsest of these that gives five marks or more.
+    for steps in ((1,), (1, 3), (1, 2, 5), (1, 2, 3, 5, 7), (1, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)):
+        ticks = [step * 10.0**power for power in range(-3, 8) for step in steps]
+        ticks = [tick for tick in ticks if low <= tick <= high]
+        if len(ticks) >= 5:
+            break
     axes.set_xscale("log")
     axes.set_xlim(low, high)
-    axes.xaxis.set_major_locator(FixedLocator([tick for tick in ticks if low <= tick <= high]))
+    axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _position: number(value).rstrip("0").rstrip(".") if "." in number(value) else number(value)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _position: declared(value)))
     axes.set_xlabel("achieved compression ratio (x:1, logarithmic axis)")
 
 

@@ -69,10 +69,11 @@ def table(
     left: int = 1,
     marked: Sequence[int] = (),
     groups: Sequence[tuple[object, int]] = (),
+    dense: bool = False,
 ) -> Html:
     """A table; the first `left` columns are text on the left, the others numbers on the right.
 
-    groups: (title, columns) above the head. marked: indices of rows that stand out.
+    groups: (title, columns) above the head. dense: many columns. marked: indices of rows that stand out.
     """
     above = tag("tr", *(tag("th", title, colspan=width, scope="colgroup") for title, width in groups)) if groups else None
     top = tag("thead", above, tag("tr", *(_cell("th", cell, n < left, scope="col") for n, cell in enumerate(head))))
@@ -87,7 +88,7 @@ def table(
             for index, row in enumerate(rows)
         ),
     )
-    return tag("div", tag("table", tag("caption", caption) if caption else None, top, body), class_="table")
+    return tag("div", tag("table", tag("caption", caption) if caption else None, top, body), class_="table dense" if dense else "table")
 
 
 def facts(pairs: Sequence[tuple[object, object]]) -> Html:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from slimscan.report.html import Html, facts, items, paragraph, section, tag
-from slimscan.report.numbers import listed, number, percent, plural, with_unit
+from slimscan.report.numbers import declared, listed, number, percent, plural, with_unit
 from slimscan.report.results import Decisive, Results, number_of
 from slimscan.report.sentences import GRADES, lower_first, metric_text
 from slimscan.stats import minimum_n, minimum_n_betting, minimum_n_contrast, minimum_n_tail
@@ -26,7 +26,7 @@ def size(results: Results) -> Html:
     units = [str(row["status"]) for row in results.rows if row["status"] not in ("ok", "")]
     if units:
         counted = [f"{units.count(word)} {word}" for word in dict.fromkeys(sorted(units))]
-        rows.append(("rows that are not plain scores", f"{listed(counted)} of {len(results.rows)} (a failed or empty answer is data and counts as the worst score)"))
+        rows.append(("rows that are not plain scores", f"{listed(counted)} of {len(results.rows)} (a failed or empty answer is data and counts as the worst score; a level that an image cannot reach has no score)"))
     for name in results.codecs:
         codec = results.by_codec.get(name) or {}
         if codec.get("needed_n"):
@@ -42,7 +42,7 @@ def limits(results: Results) -> Html:
     for one in {one.metric: one for one in results.decisive}.values():
         points.append(
             tag("span", f"Of {lower_first(metric_text(one))} two things are certified together: the mean over patients in which a single loss counts at most "
-                f"{with_unit(one.cap, one.unit)}, and the share of patients beyond that. It is not the plain mean: rare complete failures are held by "
+                f"{declared(one.cap, one.unit)}, and the share of patients beyond that. It is not the plain mean: rare complete failures are held by "
                 "the second part.")
         )  # fmt: skip
     points += [_implied(results, name) for name in results.codecs if name in results.by_codec]
@@ -73,7 +73,7 @@ def _least(results: Results, one: Decisive) -> list[tuple[object, object]]:
     alpha, pi0 = alphas[0], number_of(judged, "pi0")
     mean_floor = minimum_n_betting(one.null, one.cap, alpha) if one.margin == "absolute" else minimum_n_contrast(alpha)
     out: list[tuple[object, object]] = [
-        ("margin, cap, tail, alpha", f"{_margin(one)}, B = {with_unit(one.cap, one.unit)}, {percent(pi0)} of patients, {listed([number(value) for value in alphas])}"),
+        ("margin, cap, tail, alpha", f"{_margin(one)}, B = {declared(one.cap, one.unit)}, {percent(pi0)} of patients, {'alpha ' + listed([declared(value) for value in alphas])}"),
         ("least for the mean, with no losses at all", plural(mean_floor, "patient")),
         ("least for the tail, with nobody beyond the cap", plural(minimum_n_tail(pi0, alpha), "patient")),
     ]
@@ -88,9 +88,9 @@ def _margin(one: Decisive) -> str:
     said = one.contract
     return {
         "relative": f"\u03c1 = {percent(number_of(said, 'rho'))}",
-        "threshold": f"threshold {with_unit(number_of(said, 'threshold'), one.unit)}",
+        "threshold": f"threshold {declared(number_of(said, 'threshold'), one.unit)}",
         "observer": "the second observer",
-    }.get(one.margin, f"\u03b4 = {with_unit(one.null, one.unit)}")
+    }.get(one.margin, f"\u03b4 = {declared(one.null, one.unit)}")
 
 
 def _implied(results: Results, name: str) -> str:
@@ -106,7 +106,7 @@ def _implied(results: Results, name: str) -> str:
     bound = number_of(results.decisive[0].contract, "bound")
     return (
         f"{name}: the largest plain mean loss that these bounds leave possible is U_cap + (b \u2212 B) U_tail = "
-        f"{number(number_of(found, 'upper_cap'))} + ({number(bound)} \u2212 {number(number_of(found, 'B'))}) \u00b7 {number(number_of(found, 'upper_tail'))} = "
+        f"{number(number_of(found, 'upper_cap'))} + ({declared(bound)} \u2212 {declared(number_of(found, 'B'))}) \u00b7 {number(number_of(found, 'upper_tail'))} = "
         f"{with_unit(implied, unit)} (each bound at half of alpha)."
     )
 
@@ -124,7 +124,7 @@ def _population(results: Results) -> str:
         if bits:
             more.append(f"{listed([str(bit) for bit in bits], 'or')} bits")
         if spacing:
-            ranges = [f"{number(min(axis))}" + (f" to {number(max(axis))}" if max(axis) > min(axis) else "") for axis in zip(*spacing, strict=True)]
+            ranges = [declared(min(axis)) + (f" to {declared(max(axis))}" if max(axis) > min(axis) else "") for axis in zip(*spacing, strict=True)]
             more.append("spacing (z, y, x) " + " \u00d7 ".join(ranges) + " mm")
         low, high = (sorted(float(one[key]) for one in facts_ if one.get(key) is not None) for key in ("low", "high"))
         if low and high:

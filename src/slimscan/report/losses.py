@@ -8,7 +8,7 @@ from typing import Any
 
 from slimscan.report.chart import CAP, CERTIFIED, INK, MARGIN, colour, svg
 from slimscan.report.html import Html, figure, join, paragraph, section, tag
-from slimscan.report.numbers import number, plural, ratio, title_of, with_unit
+from slimscan.report.numbers import declared, plural, ratio, title_of
 from slimscan.report.results import Decisive, Results, median, number_of
 from slimscan.report.sentences import lower_first
 
@@ -62,8 +62,8 @@ def _draw(canvas: Any, results: Results, one: Decisive, name: str, index: int, f
         if level is not None and level.get("certified"):
             axes.axvspan(place - 0.46, place + 0.46, color=CERTIFIED, alpha=0.07, linewidth=0, zorder=0)
     axes.axhline(0, color=INK, linewidth=1)
-    axes.axhline(one.null, color=MARGIN, linewidth=1.4, linestyle=(0, (6, 3)), label=f"margin \u03b4 = {number(one.null)}" if one.null else "margin: 0")
-    axes.axhline(one.cap, color=CAP, linewidth=1.4, linestyle=(0, (1, 1.6)), label=f"cap B = {number(one.cap)}")
+    axes.axhline(one.null, color=MARGIN, linewidth=1.4, linestyle=(0, (6, 3)), label=f"margin \u03b4 = {declared(one.null)}" if one.null else "margin: 0")
+    axes.axhline(one.cap, color=CAP, linewidth=1.4, linestyle=(0, (1, 1.6)), label=f"cap B = {declared(one.cap)}")
     axes.set_ylim(bottom, top)
     axes.set_xlim(-0.6, len(found) - 0.4)
     axes.set_xticks(range(len(found)), [f"{nominal:g}\n{ratio(median(results.ratios(name, step)))}" for step, nominal, _ in found])
@@ -87,7 +87,7 @@ def _caption(one: Decisive, found: list[tuple[int, float, dict[str, float]]]) ->
     said = (
         f"{what}, one dot a patient ({n}), at the same place across in every level. The bar is the mean with single losses counted "
         "to the cap at most, its whisker reaches to the upper bound of the verdict; shaded levels are certified. "
-        f"Patients beyond the cap {with_unit(one.cap, one.unit)}, level by level: {', '.join(str(count) for count in over)}."
+        f"Patients beyond the cap {declared(one.cap, one.unit)}, level by level: {', '.join(str(count) for count in over)}."
     )
     beyond = any(abs(value) > 1.6 * one.cap for _, _, values in found for value in values.values())
     return said + (" Triangles lie beyond the edge of the chart." if beyond else "")

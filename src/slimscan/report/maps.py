@@ -48,7 +48,8 @@ def _row(results: Results, shown: Shown, take: Take) -> Html:
     masks = organ_masks(results, shown.one, first)
     z = telling_slice(first, masks)
     base = {name: mask for name, mask in masks.items() if name == "before"}
-    cuts = [(step, cut(one, base, z), _map(one, base, z)) for step, one in whole]
+    peak, named = _peak(results, shown.codec, first)
+    cuts = [(step, cut(one, base, z), _map(one, base, z, peak)) for step, one in whole]
     titles = [
         f"{results.level_text(shown.codec, dict(results.steps(shown.codec))[step])}\n{ratio(median(results.ratios(shown.codec, step)))} (median)"
         for step, _, _ in cuts
@@ -58,19 +59,27 @@ def _row(results: Results, shown: Shown, take: Take) -> Html:
     means = [f"{title.split(chr(10))[0]} {number(float(one.mean()), 4)}" for title, (_, _, one) in zip(titles, cuts, strict=True)]
     caption = (
         f"Case {shown.case}, slice z = {z}: MS-SSIM between the original and the compressed slice at every pixel; 1 is alike, lower is less. "
+        f"Its peak is {named}, {number(peak)}. "
         f"Mean of the picture: {listed(means)}. All maps share one scale, which need not reach 0. The light outline is the segmentation "
         "on the original."
     )
     return figure(image(data, f"MS-SSIM maps of case {shown.case} slice {z} for {shown.codec}"), caption)
 
 
-def _map(found: Again, masks: Mapping[str, Pixels], z: int) -> NDArray[np.float64]:
+def _peak(results: Results, codec: str, found: Again) -> tuple[float, str]:
+    """The peak that the codec's PSNRs name, of the whole image, and how it is called."""
+    said = next((one.get("peak") for one in results.plan["codecs"] if one["name"] == codec), None) or "stored"
+    volume = found.original
+    peak = peak_value(said, volume.slices(0, volume.shape[0]), volume.bits)
+    return peak, {"stored": "2^bits \u2212 1", "range": "the range of the image", "dtype": "that of the sample type"}.get(str(said), "as chosen")
+
+
+def _map(found: Again, masks: Mapping[str, Pixels], z: int, peak: float) -> NDArray[np.float64]:
     """The map of slice z, turned and cut like the slice itself."""
     volume = found.original
     reference, test = (one.slices(z, z + 1)[0].astype(np.float64) for one in (volume, found.decoded))
     if reference.ndim == 3:
         reference, test = reference.mean(axis=2), test.mean(axis=2)
-    peak = peak_value("stored", volume.slices(z, z + 1), volume.bits)
     plane = ms_ssim_map(reference, test, peak)
     one = replace(volume, pixels=plane[None], slope=1.0, intercept=0.0)
     return cut(Again(one, one), {name: mask[z : z + 1] for name, mask in masks.items()}, 0).original
@@ -88,7 +97,7 @@ def _draw(canvas: Any, one: Cut, found: Sequence[NDArray[np.float64]], titles: S
         shown = ax.imshow(plane, cmap="cividis", vmin=low, vmax=1.0, aspect=one.aspect, interpolation="nearest")
         hang(ax, title)
         if "before" in one.masks:
-            outline(ax, one.masks["before"], "#ffffff", "-", 0.9)
+            outline(ax, one.masks["before"], "#ffffff", "-", 0.8, halo=0.9)
     for ax in axes[1 + len(found) :]:
         ax.set_axis_off()
     canvas.colorbar(shown, ax=list(axes), shrink=0.85, pad=0.01, aspect=28).set_label("MS-SSIM, higher is more alike")

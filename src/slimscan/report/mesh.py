@@ -17,12 +17,13 @@ Array = NDArray[np.float64]
 BONE = (0.80, 0.77, 0.72)
 _AZIMUTH, _ELEVATION = 30.0, 22.0  # degrees from the front towards the patient's left, and upwards
 _FINE = 2  # the picture is rendered this many times finer and averaged
+_ROOM = 3  # voxels around a mask, so that its surface is closed
 _CHUNK = 4_000_000  # sample points at once
 
 
 @dataclass(frozen=True)
 class Mesh:
-    """Triangles in space. points: (n, 3) RAS mm. normals: (n, 3). faces: (m, 3). values: (n,) one number a point."""
+    """Closed surfaces. points: (n, 3) RAS mm. normals: (n, 3), outward. faces: (m, 3). values: (n,) one a point."""
 
     points: Array
     normals: Array
@@ -41,7 +42,7 @@ class Camera:
 def mesh_of(mask: Pixels, affine_mm: Array, values: Array | None = None, smooth: float = 0.9) -> Mesh | None:
     """The surface of a mask (z, y, x); None when it is empty.
 
-    values: (z, y, x) numbers that the surface is painted with, taken at each point. smooth: Gaussian blur of the mask in
+    values: what the surface is painted with, a field of `signed_distance_mm`, taken at each point. smooth: Gaussian blur of the mask in
     voxels before the surface is taken, so that steps of single voxels do not catch the light; structures that the
     blur would lose (one or two voxels wide) are kept by taking the larger of both.
     """
@@ -51,25 +52,29 @@ def mesh_of(mask: Pixels, affine_mm: Array, values: Array | None = None, smooth:
     if not mask.any():
         return None
     start, stop = _bounds(mask)
-    inside = np.pad(mask[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))] != 0, 3).astype(np.float64)
+    inside = np.pad(mask[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))] != 0, _ROOM).astype(np.float64)
     thin = (inside > 0) & ~ndimage.binary_opening(inside > 0)
     solid = np.maximum(ndimage.gaussian_filter(inside, smooth), 0.62 * thin)
     vertices, faces, _, _ = marching_cubes(solid, 0.5)
-    zyx = vertices + (np.array(start) - 3)
+    zyx = vertices + (np.array(start) - _ROOM)
     points = np.asarray(zyx[:, ::-1] @ affine_mm[:3, :3].T + affine_mm[:3, 3], np.float64)
-    painted = np.zeros(len(points)) if values is None else ndimage.map_coordinates(values, zyx.T, order=1, mode="nearest")
-    return Mesh(points, _normals(points, faces), faces.astype(np.int64), np.asarray(painted, np.float64))
+    painted = np.zeros(len(points))
+    if values is not None:
+        painted = ndimage.map_coordinates(values, (zyx + _ROOM).T, order=1, mode="nearest")
+    faces = _outward(points, faces.astype(np.int64))
+    return Mesh(points, _normals(points, faces), faces, np.asarray(painted, np.float64))
 
 
 def signed_distance_mm(mask: Pixels, spacing_mm: tuple[float, float, float]) -> Array:
-    """Distance in mm to the border of a mask (z, y, x), negative inside; inf everywhere when it is empty."""
+    """Distance in mm to the border of a mask (z, y, x), negative inside, with 3 voxels of room on every side.
+
+    The image's edge is a border too: a mask that is cut off there ends there. inf everywhere when the mask is empty.
+    """
     from scipy import ndimage
 
-    inside = mask != 0
+    inside = np.pad(mask != 0, _ROOM)
     if not inside.any():
-        return np.full(mask.shape, math.inf)
-    if inside.all():
-        return np.full(mask.shape, -math.inf)
+        return np.full(inside.shape, math.inf)
     outer = ndimage.distance_transform_edt(~inside, sampling=spacing_mm)
     inner = ndimage.distance_transform_edt(inside, sampling=spacing_mm)
     # Voxel centres lie half a voxel from the border between them.
@@ -97,7 +102,10 @@ def render(mesh: Mesh | None, camera: Camera, side: int, colours: Array | None =
         normals = _turn(mesh.normals)
         paint = np.tile(np.array(BONE), (len(turned), 1)) if colours is None else colours
         nearest = np.full(big * big, -math.inf)
-        for faces, weights in _patches(screen, mesh.faces):
+        a, b, c = (screen[mesh.faces[:, n]] for n in range(3))
+        turn = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
+        # Rows count downwards, so a triangle that faces the camera runs the other way round on the picture.
+        for faces, weights in _patches(screen, mesh.faces[turn < 0]):
             _splat(screen, normals, paint, faces, weights, big, nearest, picture)
     small = picture.reshape(side, _FINE, side, _FINE, 3).mean(axis=(1, 3))
     return np.asarray(np.rint(np.clip(small, 0, 1) * 255), np.uint8)
@@ -108,7 +116,8 @@ def _patches(screen: Array, faces: NDArray[np.int64]) -> list[tuple[NDArray[np.i
     corners = screen[faces][:, :, :2]
     longest = np.sqrt(((corners - np.roll(corners, 1, axis=1)) ** 2).sum(axis=2)).max(axis=1)
     steps = np.clip(np.ceil(longest * 1.5), 1, 400).astype(int)
-    steps = np.where(steps > 8, -(-steps // 8) * 8, steps)
+    sizes = np.array([1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 400])
+    steps = sizes[np.searchsorted(sizes, steps)]
     out = []
     for step in np.unique(steps):
         i, j = np.meshgrid(np.arange(step + 1), np.arange(step + 1), indexing="ij")
@@ -141,7 +150,6 @@ def _splat(
 def _light(normal: Array) -> Array:
     """Brightness of a surface: one light from the upper left, a weaker one from the right, and a little from all sides."""
     unit = normal / np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
-    unit = np.where(unit[:, 2:] < 0, -unit, unit)  # both sides of a surface are lit as if they faced the camera
     key = np.clip(unit @ _unit(-0.5, 0.65, 0.75), 0, 1)
     fill = np.clip(unit @ _unit(0.8, -0.1, 0.5), 0, 1)
     return np.asarray(0.30 + 0.62 * key + 0.16 * fill, np.float64)
@@ -149,7 +157,6 @@ def _light(normal: Array) -> Array:
 
 def _shine(normal: Array) -> Array:
     unit = normal / np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
-    unit = np.where(unit[:, 2:] < 0, -unit, unit)
     return np.asarray(0.12 * np.clip(unit @ _unit(-0.3, 0.4, 1.0), 0, 1) ** 24, np.float64)
 
 
@@ -177,6 +184,13 @@ def _normals(points: Array, faces: NDArray[np.int64]) -> Array:
         for axis in range(3):
             out[:, axis] += np.bincount(faces[:, n], weights=flat[:, axis], minlength=len(points))
     return out
+
+
+def _outward(points: Array, faces: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Triangles that run counter-clockwise seen from outside: the volume they enclose is positive."""
+    a, b, c = (points[faces[:, n]] - points[0] for n in range(3))
+    volume = float(np.einsum("nd,nd->", a, np.cross(b, c)))
+    return faces if volume > 0 else faces[:, ::-1]
 
 
 def _bounds(mask: Pixels) -> tuple[list[int], list[int]]:

@@ -26,6 +26,14 @@ def number(value: float | None, digits: int = 3) -> str:
     return f"{value:.{places}f}".replace("-", MINUS)
 
 
+def declared(value: float | None, unit: str = "") -> str:
+    """A number that somebody chose, as it was written: 0.02, not 0.0200."""
+    if value is None or not math.isfinite(value):
+        return number(value)
+    said = f"{value:.10g}".replace("-", MINUS)
+    return f"{said}\u00a0{unit}" if unit else said
+
+
 def signed(value: float | None, digits: int = 3) -> str:
     """A number with its sign; 0 has none."""
     said = number(value, digits)

@@ -8,8 +8,8 @@ from typing import Any
 
 from slimscan.report.numbers import (
     DASH,
+    declared,
     listed,
-    number,
     p_value,
     percent,
     plural,
@@ -50,11 +50,11 @@ def promise(one: Decisive, certain: str | None = None) -> str:
         what = f"mean {name} worse by less than {percent(number_of(said, 'rho'))} of its uncompressed value"
     elif one.margin == "threshold":
         side = "below" if one.direction == "lower" else "above"
-        what = f"mean {name} {side} {with_unit(number_of(said, 'threshold'), one.unit)}"
+        what = f"mean {name} {side} {declared(number_of(said, 'threshold'), one.unit)}"
     elif one.margin == "observer":
         what = f"mean {name} better than a second observer's on the same patients"
     else:
-        what = f"mean loss of {name} below {with_unit(one.null, one.unit)}"
+        what = f"mean loss of {name} below {declared(one.null, one.unit)}"
     return f"{what} ({certain})" if certain else what
 
 
@@ -62,7 +62,7 @@ def tail_promise(one: Decisive) -> str:
     """What the contract asks of single patients."""
     verb = "lose more than" if one.margin == "absolute" else "miss it by more than"
     share = percent(number_of(one.contract, "pi0"))
-    return f"fewer than {share} of patients {verb} {with_unit(one.cap, one.unit)}"
+    return f"fewer than {share} of patients {verb} {declared(one.cap, one.unit)}"
 
 
 def promises(results: Results, certain: str | None = None) -> str:
@@ -106,7 +106,7 @@ def bounds(results: Results, level: Mapping[str, Any], codec: Mapping[str, Any])
     metric = str(found.get("metric") or (results.decisive[0].metric if results.decisive else ""))
     margin = results.decisive[0].margin if results.decisive else "absolute"
     unit = results.unit(metric)
-    cap = with_unit(number_of(found, "B"), unit)
+    cap = declared(number_of(found, "B"), unit)
     n = int(level.get("n") or 0)
     over = int(found.get("n_over_B") or 0)
     sure = confidence(codec)
@@ -162,7 +162,7 @@ def why(results: Results, name: str) -> tuple[str, str]:
     blocked = codec.get("blocked_by")
     stop = (
         f"{results.level_text(name, blocked)} was not certified (p = {p_value(number_of(codec, 'blocked_p'))}, "
-        f"alpha {number(alpha)}), and nothing beyond it counts. Not certified is not harmful: these data cannot exclude harm."
+        f"alpha {declared(alpha)}), and nothing beyond it counts. Not certified is not harmful: these data cannot exclude harm."
         if blocked is not None
         else ""
     )
@@ -170,7 +170,7 @@ def why(results: Results, name: str) -> tuple[str, str]:
         head = f"{name}: {achieved(level)} at {results.level_text(name, codec['level'])}."
         more = (
             f"Certified: {promises(results, confidence(codec) + ' confidence')}. {bounds(results, level, codec)} "
-            f"n = {plural(int(level.get('n') or n), 'patient')}, alpha = {number(alpha)}, {GRADES.get(results.grade, results.grade)}. "
+            f"n = {plural(int(level.get('n') or n), 'patient')}, alpha = {declared(alpha)}, {GRADES.get(results.grade, results.grade)}. "
         )
         if code == "ALL_CERTIFIED_GRID_EXHAUSTED":
             more += "Every level tried is certified: the limit lies at or beyond the last one. Stronger levels need new patients, or an alpha of their own."
@@ -180,7 +180,7 @@ def why(results: Results, name: str) -> tuple[str, str]:
         return f"{name}: only exact levels are certified{at}.", f"They give every voxel back as it was; no test is needed. {stop}"
     if code == "INSUFFICIENT_N":
         least = f" At least {plural(int(needed), 'patient')} are needed, even if no patient loses anything." if needed else ""
-        return f"{name}: {plural(n, 'patient')} are too few to certify any level.{least}", f"No level was tested. The contract asks: {promises(results)}; alpha = {number(alpha)}."
+        return f"{name}: {plural(n, 'patient')} are too few to certify any level.{least}", f"No level was tested. The contract asks: {promises(results)}; alpha = {declared(alpha)}."
     if code == "NONE_CERTIFIED":
         guess = f" About {plural(int(needed), 'patient')} would certify it in four of five such studies, if losses stay as seen here." if needed else ""
         return f"{name}: no level is certified by these {plural(n, 'patient')}.", f"The contract asks: {promises(results)}. {stop}{guess}"

@@ -71,15 +71,15 @@ def hang(axes: Any, title: str) -> None:
         spine.set_visible(False)
 
 
-def outline(axes: Any, mask: NDArray[np.bool_], colour: str, style: str = "-", width: float = 1.6) -> None:
+def outline(axes: Any, mask: NDArray[np.bool_], colour: str, style: str = "-", width: float = 1.6, halo: float = 1.3) -> None:
     """The border of a mask along the edges of its pixels, with a dark halo so that it reads on any grey."""
     from matplotlib import patheffects
     from matplotlib.collections import LineCollection
 
     segments = _edges(mask)
     if len(segments):
-        halo = [patheffects.withStroke(linewidth=width + 1.3, foreground="black", alpha=0.55)] if style == "-" else None
-        axes.add_collection(LineCollection(segments, colors=colour, linewidths=width, linestyles=style, path_effects=halo, capstyle="projecting"))
+        dark = [patheffects.withStroke(linewidth=width + halo, foreground="black", alpha=0.55)] if style == "-" else None
+        axes.add_collection(LineCollection(segments, colors=colour, linewidths=width, linestyles=style, path_effects=dark, capstyle="projecting"))
 
 
 def tall(one: Cut, width: float) -> float:

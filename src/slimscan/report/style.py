@@ -40,7 +40,12 @@ caption { text-align: left; padding-bottom: .35rem; font-size: .92rem; }
 th, td { padding: .3rem .7rem; text-align: right; vertical-align: top; border-bottom: 1px solid var(--line); font-weight: 400; }
 thead th { font-weight: 600; vertical-align: bottom; border-bottom: 2px solid #9aa4af; }
 thead th[colspan] { text-align: center; }
-th.left, td.left { text-align: left; overflow-wrap: anywhere; }
+th.left, td.left { text-align: left; overflow-wrap: break-word; }
+.dense table { font-size: .82rem; }
+.dense th, .dense td { padding: .3rem .36rem; }
+.dense td, .dense th.left { white-space: nowrap; }
+.dense caption, .dense thead th { white-space: normal; }
+.headline { font-size: 1.22rem; line-height: 1.42; margin: 0 0 1.1rem; max-width: none; }
 tr.marked > * { background: #e6f3ee; }
 dl { display: grid; gap: .25rem; }
 dl > div { display: grid; grid-template-columns: 15rem 1fr; gap: 1rem; }

@@ -21,7 +21,7 @@ from slimscan.report.slices import hang
 from slimscan.report.view import view_of
 
 KEY, TITLE = "surfaces", "Surfaces of the segmentation"
-SIDE = 400  # pixels of one picture
+SIDE = 360  # pixels of one picture
 
 
 @dataclass(frozen=True)
@@ -58,13 +58,15 @@ def _row(results: Results, shown: Shown, take: Take) -> Html:
         return paragraph(f"Case {shown.case} has an empty mask on the original, so there is no surface to draw.", class_="absent")
     first = next(iter(whole.values())).original
     limit = _limit(panels, max(first.spacing_mm))
-    data = png(lambda canvas: _draw(canvas, panels, limit), (10.4, 10.4 / max(len(panels), 3) + 0.95), 120)
+    still = 0.75 * max(first.spacing_mm)  # smoothing the surface moves it by about that much in corners
+    data = png(lambda canvas: _draw(canvas, panels, limit, still), (10.4, 10.4 / max(len(panels), 3) + 0.95), 120)
     said = listed([panel.title.replace("\n", ", ") for panel in panels])
     lost = [panel.title.split("\n")[0] for panel in panels if panel.mesh is None]
     caption = (
         f"Case {shown.case}, the worst at the {shown.role}: {said}. Seen from the front, 30\u00b0 from the patient's left and 22\u00b0 "
         "from above, without perspective and at one scale. Blue: the surface lies inside that of the original (something was lost); red: "
-        "outside (something was added); plain: where it was."
+        "outside (something was added); plain: where it was, within "
+        f"{number(still)} mm."
     )
     if not view_of(first).edges:
         caption = caption.replace("Seen from the front, 30\u00b0 from the patient's left and 22\u00b0 from above", "The file states no orientation; seen along its stored axes")
@@ -117,15 +119,15 @@ def _limit(panels: Sequence[_Panel], least: float) -> float:
     return float(f"{max(most, 2 * least):.2g}")
 
 
-def _colours(values: NDArray[np.float64], limit: float) -> NDArray[np.float64]:
-    """Bone where the surface stands still, deeper blue or red the further it moved."""
+def _colours(values: NDArray[np.float64], limit: float, still: float) -> NDArray[np.float64]:
+    """Bone where the surface moved less than `still`, deeper blue or red the further it moved."""
     bone = np.array(BONE)
     inward, outward = np.array([0.02, 0.28, 0.62]), np.array([0.70, 0.09, 0.10])
-    share = np.clip(np.abs(values) / limit, 0, 1)[:, None]
+    share = np.clip((np.abs(values) - still) / (limit - still), 0, 1)[:, None]
     return np.asarray(bone + share * (np.where(values[:, None] < 0, inward, outward) - bone), np.float64)
 
 
-def _draw(canvas: Any, panels: Sequence[_Panel], limit: float) -> None:
+def _draw(canvas: Any, panels: Sequence[_Panel], limit: float, still: float) -> None:
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import ListedColormap, Normalize
 
@@ -139,10 +141,10 @@ def _draw(canvas: Any, panels: Sequence[_Panel], limit: float) -> None:
             ax.imshow(np.full((SIDE, SIDE, 3), 255, np.uint8))
             ax.text(SIDE / 2, SIDE / 2, "nothing segmented", ha="center", va="center")
             continue
-        paint = None if index == 0 else _colours(panel.mesh.values, limit)
+        paint = None if index == 0 else _colours(panel.mesh.values, limit, still)
         ax.imshow(render(panel.mesh, camera, SIDE, paint), interpolation="bilinear")
     _scale(axes[0], 2 * camera.span)
-    ramp = ListedColormap(_colours(np.linspace(-limit, limit, 255), limit))
+    ramp = ListedColormap(_colours(np.linspace(-limit, limit, 255), limit, still))
     bar = canvas.colorbar(ScalarMappable(Normalize(-limit, limit), ramp), ax=list(axes), orientation="horizontal", aspect=60, shrink=0.6, pad=0.02)
     bar.set_label("distance from the surface on the original [mm], below 0: inside it", fontsize=9)
 

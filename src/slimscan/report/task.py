@@ -8,7 +8,7 @@ from typing import Any
 
 from slimscan.report.chart import CERTIFIED, INK, MARGIN, SOFT, colour, marker, ratio_axis, svg
 from slimscan.report.html import Html, figure, join, paragraph, section, tag
-from slimscan.report.numbers import listed, number, plural, title_of, with_unit
+from slimscan.report.numbers import declared, listed, number, plural, title_of
 from slimscan.report.results import Decisive, Results, mean, median, number_of, plain
 from slimscan.report.sentences import axis_label
 
@@ -160,7 +160,7 @@ def _caption(results: Results, one: Decisive) -> str:
     else:
         said += " No level is certified."
     if one.margin == "absolute":
-        said += f" The red line lies \u03b4 = {with_unit(one.null, one.unit)} from the mean on the uncompressed images; a curve above or below it decides nothing by itself, the bound does."
+        said += f" The red line lies \u03b4 = {declared(one.null, one.unit)} from the mean on the uncompressed images; a curve above or below it decides nothing by itself, the bound does."
     if one.margin == "none":
         said += " This number was measured beside the contract's."
     if lost:

@@ -36,7 +36,7 @@ def _task(results: Results, name: str, rows: Sequence[Row]) -> Html:
         if not any(key[0] == codec for key in found):
             continue
         raw = [_reference(found, codec, feature) for feature in features]
-        out.append([codec, "uncompressed", ratio(1.0), *(f"{number(value, 4)} = 0\u00a0%" for value in raw)])
+        out.append([codec, "uncompressed", "1:1", *(f"{number(value, 4)} = 0\u00a0%" for value in raw)])
         for step, nominal in results.steps(codec):
             cells = [_change(found.get((codec, step, feature), [])) for feature in features]
             across = results.ratios(codec, step)

@@ -11,11 +11,14 @@ from slimscan.report.chart import png
 from slimscan.report.html import Html, figure, image, join, paragraph, section, tag
 from slimscan.report.numbers import listed, number, plural, ratio, signed, title_of
 from slimscan.report.results import Results, plain
-from slimscan.report.sentences import lower_first
 from slimscan.report.slices import Cut, cut, hang, letters, outline, tall
 
 KEY, TITLE = "worst", "The worst cases"
-BEFORE, AFTER, TRUTH = "#56B4E9", "#E69F00", "#F0E442"
+CONTOURS = (  # mask, colour, line, width, words; the wider one below, so that both are seen where they agree
+    ("truth", "#F0E442", ":", 1.4, "reference mask"),
+    ("before", "#56B4E9", "-", 2.8, "on the original"),
+    ("after", "#E69F00", "-", 1.2, "on the compressed"),
+)
 
 
 def worst_cases(results: Results, take: Take) -> Html:
@@ -50,40 +53,40 @@ def _picture(results: Results, shown: Shown, found: Again) -> Html:
     masks = organ_masks(results, shown.one, found)
     z = telling_slice(found, masks)
     one = cut(found, masks, z)
-    data = png(lambda canvas: _draw(canvas, one), (10.4, tall(one, 2.5) + 0.95), 120)
+    data = png(lambda canvas: _draw(canvas, one), (10.4, tall(one, 2.5) + 1.15), 120)
     alt = f"Slice {z} of case {shown.case}: original, compressed, difference, and the contours on both"
     return figure(image(data, alt), _caption(results, shown, found, one, z))
 
 
 def _draw(canvas: Any, one: Cut) -> None:
-    axes = canvas.subplots(1, 4)
+    from matplotlib.lines import Line2D
+
+    grid = canvas.add_gridspec(2, 4, height_ratios=(tall(one, 2.5), 0.13))
+    axes = [canvas.add_subplot(grid[0, n]) for n in range(4)]
     low, high = one.window
-    for ax, name, picture in zip(axes, ("original", "compressed"), (one.original, one.decoded), strict=False):
-        ax.imshow(picture, cmap="gray", vmin=low, vmax=high, aspect=one.aspect, interpolation="nearest")
-        hang(ax, name)
+    shown: dict[str, Any] = {"vmin": low, "vmax": high, "aspect": one.aspect, "interpolation": "nearest", "cmap": "gray"}
+    grey = axes[0].imshow(one.original, **shown)
+    axes[1].imshow(one.decoded, **shown)
     difference = one.decoded - one.original
     limit = float(np.abs(difference).max()) or 1.0
-    red = axes[2].imshow(difference, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect=one.aspect, interpolation="nearest")
-    hang(axes[2], "compressed \u2212 original")
-    bar = canvas.colorbar(red, ax=axes[2], orientation="horizontal", pad=0.03, aspect=22, shrink=0.92)
-    bar.set_label(one.unit, fontsize=8.5)
-    bar.ax.tick_params(labelsize=8)
-    axes[3].imshow(one.decoded, cmap="gray", vmin=low, vmax=high, aspect=one.aspect, interpolation="nearest", alpha=0.85)
-    hang(axes[3], "contours, on the compressed")
-    said = []
-    for key, colour, style, words in (("truth", TRUTH, ":", "reference mask"), ("before", BEFORE, "-", "on the original"), ("after", AFTER, "-", "on the compressed")):
-        if key in one.masks:
-            outline(axes[3], one.masks[key], colour, style, 2.6 if key == "before" else 1.4)
-            said.append((colour, style, words))
-    if said:
-        from matplotlib.lines import Line2D
-
-        handles = [Line2D([], [], color=colour, linestyle=style, linewidth=2.2) for colour, style, _ in said]
-        axes[3].legend(handles, [words for _, _, words in said], loc="upper center", bbox_to_anchor=(0.5, -0.02), fontsize=8, ncols=1, handlelength=1.6)
-    else:
-        axes[3].set_title("no masks in this task", fontsize=10)
-    for ax in axes:
+    red = axes[2].imshow(difference, **(shown | {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit}))
+    axes[3].imshow(one.decoded, alpha=0.85, **shown)
+    for ax, name in zip(axes, ("original", "compressed", "compressed \u2212 original", "contours, on the compressed"), strict=True):
+        hang(ax, name if ax is not axes[3] or one.masks else "this task gives no masks")
         letters(ax, one.view)
+    for mappable, place in ((grey, grid[1, 0:2]), (red, grid[1, 2])):
+        bar = canvas.colorbar(mappable, cax=canvas.add_subplot(place), orientation="horizontal")
+        bar.set_label(one.unit, fontsize=8.5)
+        bar.ax.tick_params(labelsize=8)
+    said = []
+    for key, colour, style, width, words in CONTOURS:
+        if key in one.masks:
+            outline(axes[3], one.masks[key], colour, style, width)
+            said.append(Line2D([], [], color=colour, linestyle=style, linewidth=2.4, label=words))
+    below = canvas.add_subplot(grid[1, 3])
+    below.set_axis_off()
+    if said:
+        below.legend(handles=said, loc="upper center", bbox_to_anchor=(0.5, 1.6), fontsize=8.5, handlelength=1.6, labelspacing=0.25)
 
 
 def _caption(results: Results, shown: Shown, found: Again, one: Cut, z: int) -> str:
@@ -97,8 +100,7 @@ def _caption(results: Results, shown: Shown, found: Again, one: Cut, z: int) -> 
     said = (
         f"Case {name}, slice z = {z} (of 0 to {found.original.shape[0] - 1}), {ratio(reached)}. "
         f"{title_of(shown.one.metric)}{organ} {number(reference)}{unit} on the original, {number(value)}{unit} on the compressed; "
-        f"{lower_first('loss' if shown.one.margin == 'absolute' else 'shortfall')} {signed(shown.loss)}{unit} (above 0 is worse). "
-        f"Grey window {number(one.window[0])} to {number(one.window[1])} {one.unit} in both pictures."
+        f"{'loss' if shown.one.margin == 'absolute' else 'shortfall'} {signed(shown.loss)}{unit} (above 0 is worse). Both pictures share one grey window."
     )
     if one.cropped:
         said += " Cut to the surroundings of the masks."
