@@ -20,7 +20,7 @@ from slimscan.press.goal import Goal, bytes_goal, error_goal, psnr_goal
 from slimscan.press.grid import Grid, grid_for, plain_grid, stored_bits, stored_dtype
 from slimscan.press.probe import Piece, Prober
 from slimscan.press.scheme import Scheme
-from slimscan.press.search import Unreachable, search_volume
+from slimscan.press.search import Curve, Unreachable, search_volume
 from slimscan.press.search_each import search_each
 from slimscan.press.store import chunk_pieces
 from slimscan.press.survey import Survey
@@ -134,8 +134,8 @@ def prober_of(case: Case, name: str) -> Prober:
     return prober
 
 
-def settle(case: Case, prober: Prober) -> tuple[list[Piece], Found | None]:
-    """Search the setting of every chunk with the prober's codec.
+def settle(case: Case, prober: Prober, known: Curve | None = None) -> tuple[list[Piece], Found | None]:
+    """Search the setting of every chunk with the prober's codec; known: what was tried on a part of it already.
 
     Returns the chunks and what was found; None when the setting is given and nothing needs to be searched. The payloads
     lie in the prober's spool. TargetUnreachable says what the codec can do instead.
@@ -155,12 +155,20 @@ def settle(case: Case, prober: Prober) -> tuple[list[Piece], Found | None]:
         raise InputError(f"{case.target} with {found.name}: it is exact only; use --lossless, or a lossy codec")
     part = part_of(case.volume.shape[0], scheme.depth)
     try:
-        return pieces, _search(case, found, prober, pieces, part, goal)
+        return pieces, _search(case, found, prober, pieces, part, goal, known)
     except Unreachable as reached:
         raise TargetUnreachable(_sentence(case, found, goal, reached)) from None
 
 
-def _search(case: Case, found: Codec, prober: Prober, pieces: list[Piece], part: Sequence[Piece], goal: Goal) -> Found:
+def _search(
+    case: Case,
+    found: Codec,
+    prober: Prober,
+    pieces: list[Piece],
+    part: Sequence[Piece],
+    goal: Goal,
+    known: Curve | None,
+) -> Found:
     assert found.knob is not None
     if goal.measure == "bytes" and goal.limit <= 0:
         raise Unreachable("coarsest", None, 0.0)
@@ -174,7 +182,7 @@ def _search(case: Case, found: Codec, prober: Prober, pieces: list[Piece], part:
         slices = case.volume.shape[0]
         goals = [goal.part((stop - begin) / slices) for begin, stop in pieces]
         return search_each(found, prober, pieces, part, goals)
-    return search_volume(found, prober, pieces, part, goal)
+    return search_volume(found, prober, pieces, part, goal, known)
 
 
 def _bound(knob: Knob, grid: Grid, aim: float) -> float:
@@ -191,6 +199,8 @@ def _sentence(case: Case, found: Codec, goal: Goal, reached: Unreachable) -> str
     asked = f"{where}: {case.target} cannot be met by {found.name}"
     if reached.end == "between" and reached.beyond is None:
         told = _told(case, goal, reached.got)
+        if goal.measure == "bytes":
+            return f"{asked}: its finest setting, {value}, gives {told}; ask for that or more, or take another codec"
         return f"{asked}: its coarsest setting, {value}, is finer than that and gives {told}; ask for that or more"
     if reached.end == "between":
         near = sorted(_told(case, goal, got) for got in (reached.got, reached.beyond) if got is not None)

@@ -21,6 +21,7 @@ from slimscan.press.open import lazy
 from slimscan.press.outputs import Kind, Written, admit_codec, guess_overhead, kind_of, write_box, write_other
 from slimscan.press.probe import Job, Piece, Prober, run_job
 from slimscan.press.receipt import sign, travelling
+from slimscan.press.search import Curve
 from slimscan.press.staging import admit_output, room, staged
 from slimscan.press.store import RECEIPT
 from slimscan.press.survey import survey
@@ -97,20 +98,19 @@ def compress(
     order = Order(place, kind, case.target, peak, verify, force, started)
     with room(place):  # before the search: what it keeps lies on the output's disk
         if name == "auto":
-            name, candidates = choose_codec(case, kind)
-            order = replace(order, candidates=candidates)
-        return _press(order, case, name or _default(case))
+            choice = choose_codec(case, kind)
+            return _press(replace(order, candidates=choice.table), case, choice.prober, choice.curve)
+        return _press(order, case, prober_of(case, name or _default(case)))
 
 
-def _press(order: Order, case: Case, name: str) -> Receipt:
+def _press(order: Order, case: Case, prober: Prober, known: Curve | None = None) -> Receipt:
     """Search and write; again when the file's own description turned out larger or smaller than was counted."""
-    prober = prober_of(case, name)
     single = order.output.suffix.lower() == ".dcm"
     extra = guess_overhead(order.kind, case.volume, prober.scheme, case.bits, single=single)
     try:
         for attempt in range(TRIES):
             case = replace(case, overhead=extra)
-            pieces, found = settle(case, prober)
+            pieces, found = settle(case, prober, known)
             with staged(order.output, order.force) as stage:
                 receipt = _write(order, case, prober, pieces, found, stage.path)
                 failed = [check for check in receipt.checks if not check.passed]

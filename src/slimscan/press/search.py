@@ -83,6 +83,11 @@ class Curve:
         """Remember a probe."""
         self.points[place] = got
 
+    def nearest(self, count: int) -> list[float]:
+        """The places tried whose results are closest to the goal, the closest first."""
+        aim = self._log(self.goal.aim)
+        return sorted(self.points, key=lambda place: abs(self._log(self.points[place]) - aim))[:count]
+
     def bracket(self) -> tuple[float | None, float | None]:
         """(the allowed place next to the goal, the forbidden one next to it)."""
         allowed = [place for place, got in self.points.items() if got <= self.goal.limit]
@@ -146,8 +151,13 @@ def solve(probe: Callable[[float], float], axis: Axis, goal: Goal, start: float,
     return curve
 
 
-def search_volume(found: Codec, prober: Prober, chunks: Sequence[Piece], part: Sequence[Piece], goal: Goal) -> Found:
-    """One quality over the whole volume. Unreachable when neither a value nor a mixture meets the goal."""
+def search_volume(
+    found: Codec, prober: Prober, chunks: Sequence[Piece], part: Sequence[Piece], goal: Goal, known: Curve | None = None
+) -> Found:
+    """One quality over the whole volume. Unreachable when neither a value nor a mixture meets the goal.
+
+    known: what was tried on some part of it already.
+    """
     assert found.knob is not None
     axis = Axis(found.knob)
     whole = sum(stop - start for start, stop in chunks)
@@ -156,13 +166,13 @@ def search_volume(found: Codec, prober: Prober, chunks: Sequence[Piece], part: S
     def on(pieces: Sequence[Piece], value: Value) -> list[Sample]:
         return prober.run(pieces, [value] * len(pieces), spool=pieces is chunks)
 
-    start = 0.5
-    rough: Curve | None = None
-    if share < 0.6:
+    rough = known
+    spent = 0.0
+    if rough is None and share < 0.6:
         scaled = goal.part(share)
-        rough = solve(lambda value: scaled.of(on(part, value)), axis, scaled, start, PART_STEPS)
-        start = _best_place(rough)
-    exact = solve_with_slope(lambda value: goal.of(on(chunks, value)), axis, goal, start, rough, share)
+        rough = solve(lambda value: scaled.of(on(part, value)), axis, scaled, 0.5, PART_STEPS)
+        spent = share * len(rough.points)
+    exact = solve_with_slope(lambda value: goal.of(on(chunks, value)), axis, goal, rough, int(BUDGET - spent))
     tried: list[tuple[Value, list[Sample]]] = [
         (axis.value(place), on(chunks, axis.value(place))) for place in sorted(exact.points)
     ]  # coarse to fine
@@ -186,13 +196,10 @@ def search_volume(found: Codec, prober: Prober, chunks: Sequence[Piece], part: S
     return mixed
 
 
-def solve_with_slope(
-    probe: Callable[[float], float], axis: Axis, goal: Goal, start: float, rough: Curve | None, share: float
-) -> Curve:
-    """Like solve(), but the first correction uses the slope that the part of the volume showed."""
+def solve_with_slope(probe: Callable[[float], float], axis: Axis, goal: Goal, rough: Curve | None, steps: int) -> Curve:
+    """Like solve(), but it starts where another part of the volume ended, and corrects by the slope seen there."""
     curve = Curve(goal, {})
-    steps = BUDGET if rough is None else int(BUDGET - share * len(rough.points))
-    place: float | None = axis.place(axis.value(start))
+    place: float | None = axis.place(axis.value(0.5 if rough is None else rough.nearest(1)[0]))
     while place is not None and len(curve.points) < steps:
         place = axis.place(axis.value(place))
         if place in curve.points:
@@ -220,10 +227,6 @@ def _slope(rough: Curve | None, place: float) -> float | None:
     rise = rough._log(rough.points[near[0]]) - rough._log(rough.points[near[1]])
     slope = rise / (near[0] - near[1])
     return slope if (slope > 0) == (rough.goal.measure == "bytes") and slope else None
-
-
-def _best_place(curve: Curve) -> float:
-    return min(curve.points, key=lambda place: abs(curve._log(curve.points[place]) - curve._log(curve.goal.aim)))
 
 
 def _short_of_exact(goal: Goal, allowed: float | None, forbidden: float | None) -> bool:
