@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
@@ -169,6 +169,7 @@ def test_paired_t_is_undefined_without_spread_or_with_few_cases(loss):
     assert found.n == len(loss)
 
 
+@settings(deadline=None)
 @given(LOSSES)
 def test_paired_t_is_scipys(loss):
     found = stats.paired_t(loss, 0.03)
@@ -259,6 +260,7 @@ def test_signed_rank_of_nothing_and_of_little():
     assert (few.p, few.c, few.upper) == (1 / 16, None, INF)
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.integers(-(10**6), 10**6), min_size=1, max_size=60, unique_by=abs).map(lambda v: [k / 1e7 for k in v])
 )
@@ -301,6 +303,7 @@ def test_bootstrap_is_undefined_without_spread():
         assert test([0.0, 0.01, 0.02, INF], 0.03, 0.15).estimate == pytest.approx(0.045)
 
 
+@settings(deadline=None)
 @given(LOSSES, st.randoms())
 def test_bootstrap_does_not_see_the_order_and_its_bound_agrees_with_its_p(loss, random):
     shuffled = list(loss)
@@ -386,11 +389,13 @@ def test_betting_on_a_contrast_has_its_null_in_the_middle():
     assert stats.betting_contrast([-0.15] * 5, 0.15).p == pytest.approx(1 / best[1])
 
 
+@settings(deadline=None)
 @given(LOSSES, st.sampled_from([0.01, 0.03, 0.1]), st.sampled_from([0.01, 0.05, 0.2]))
 def test_betting_is_the_recursion(loss, delta, alpha):
     assert stats.betting(loss, delta, 0.15, alpha).p == pytest.approx(by_the_letter(loss, delta, 0.15, alpha), rel=1e-9)
 
 
+@settings(deadline=None)
 @given(LOSSES)
 def test_betting_p_falls_as_the_margin_grows_and_the_bound_is_where_it_crosses(loss):
     p = [stats.betting(loss, delta, 0.15).p for delta in (-0.1, 0.0, 0.01, 0.03, 0.05, 0.1, 0.14)]
@@ -406,6 +411,7 @@ def test_betting_p_falls_as_the_margin_grows_and_the_bound_is_where_it_crosses(l
     assert wider >= upper - 1e-9
 
 
+@settings(deadline=None)
 @given(st.lists(LOSSES.filter(lambda v: len(v) >= 5).map(lambda v: v[:5]), min_size=1, max_size=5))
 def test_betting_of_many_samples_at_once_is_one_at_a_time(samples):
     many = stats.betting_p(np.array(samples), 0.03, 0.15, 0.05)
@@ -457,6 +463,7 @@ def test_tail_meets_golden_07():
         assert (found.p <= found.alpha) is certified
 
 
+@settings(deadline=None)
 @given(st.integers(0, 60), st.integers(0, 60), st.sampled_from([0.05, 0.1, 0.3]))
 def test_tail_is_scipys_and_its_bound_agrees_with_its_p(count, more, pi0):
     n = count + more
@@ -511,6 +518,7 @@ def test_a_result_is_no_boolean_and_is_frozen(result):
         setattr(result, first, 0.0)
 
 
+@settings(deadline=None)
 @given(LOSSES, st.integers(1, 300))
 def test_more_loss_never_helps(loss, shift):
     worse = [v + shift / 1000 for v in loss]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
@@ -54,6 +54,7 @@ def test_sequences_by_hand():
     assert stats.bonferroni([NAN]) == ((False,), None)
 
 
+@settings(deadline=None)
 @given(P)
 def test_bonferroni_certifies_no_more_than_holm(p):
     holm, bonferroni = stats.holm(p).certified, stats.bonferroni(p).certified
@@ -293,6 +294,7 @@ def test_conformal_gate_by_hand():
     assert stats.gate_threshold([], [], 0.05) == -INF
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 8), st.sampled_from([0.0, 0.25, 1.0])), min_size=1, max_size=30),
     st.sampled_from([0.05, 0.1, 0.25, 0.5]),

@@ -58,7 +58,7 @@ def examine(losses: Losses, level: int, whole: Contract, share: float, lossless:
     x, counted = losses.x[level], losses.tail[level]
     over = int(np.count_nonzero(np.round(counted, 10) > round(part.B, 10)))
     worst = int(np.argmax(x)) if n else -1
-    clusters = losses.clusters[level] if losses.clusters else None
+    clusters = None if losses.clusters is None else losses.clusters[level]
     found = Evidence(
         organ=losses.organ,
         metric=part.metric,
@@ -75,8 +75,8 @@ def examine(losses: Losses, level: int, whole: Contract, share: float, lossless:
         n_over_B=over,
         naive_two_sided_p=NAN if losses.d is None else naive_p(losses.d[level]),
         units=losses.units,
-        icc=clusters.icc if clusters else NAN,
-        design_effect=clusters.design_effect if clusters else NAN,
+        icc=NAN if clusters is None else clusters.icc,
+        design_effect=NAN if clusters is None else clusters.design_effect,
     )
     if lossless or n < max(1, needed(part, whole, share)):
         return found

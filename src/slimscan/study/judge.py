@@ -80,7 +80,7 @@ def _levels(table: Table, codec: str, contract: Contract) -> tuple[Level, ...]:
     """The codec's levels, mildest first; InputError when the order is not known or a level is foreign to it."""
     labels = table.labels["codec"]
     mine = labels.codes == labels.names.index(codec)
-    came = [table.levels[code] for code in np.unique(table.level[mine])]
+    came = sorted((table.levels[code] for code in np.unique(table.level[mine])), key=str)
     declared = contract.levels.get(codec)
     if declared is None:
         numbers = [level for level in came if not isinstance(level, str)]
@@ -90,7 +90,7 @@ def _levels(table: Table, codec: str, contract: Contract) -> tuple[Level, ...]:
     order = tuple(level_of(level) for level in declared)
     if sorted(map(str, order)) != sorted(map(str, came)) or len(set(order)) != len(order):
         raise InputError(
-            f"{codec}: the contract names levels {list(order)}, the rows have {sorted(came, key=str)}; levels added or "
+            f"{codec}: the contract names levels {list(order)}, the rows have {came}; levels added or "
             "dropped after looking are a new family and need fresh cases"
         )
     return order

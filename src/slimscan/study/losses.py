@@ -107,6 +107,8 @@ def _means(x: Floats, cells: Codes, many: int) -> Floats:
 def _clusters(x: Floats, case: Codes, many: int) -> Clusters:
     finite = np.isfinite(x)
     x, case = x[finite], case[finite]
+    order = np.lexsort((x, case))  # one order of adding, whatever the order of rows
+    x, case = x[order], case[order]
     x = x - (x.mean() if x.size else 0.0)
     sizes = np.bincount(case, minlength=many).astype(np.float64)
     sums, squares = (np.bincount(case, weights=w, minlength=many).astype(np.float64) for w in (x, x * x))

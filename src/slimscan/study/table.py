@@ -18,6 +18,7 @@ Floats = NDArray[np.float64]
 Codes = NDArray[np.intp]
 REQUIRED = ("case", "codec", "level", "value")
 LABELS = ("case", "codec", "unit", "organ", "reader", "fold", "metric")
+NO_ROWS = "trials: no rows; a verdict needs at least one case at one level"
 NUMBERS = ("value", "reference", "observer", "achieved_cr", "raw_bytes", "encoded_bytes")
 
 
@@ -72,6 +73,8 @@ def _fields(row: Any) -> Mapping[str, Any]:
 def table_of(trials: Any) -> Table:
     """The rows of `trials` in columns; InputError for no rows, an absent column, or what is no number."""
     columns = {name: _list(column) for name, column in columns_of(trials).items()}
+    if not columns:
+        raise InputError(NO_ROWS)
     for name in REQUIRED:
         if name not in columns:
             raise InputError(
@@ -80,7 +83,7 @@ def table_of(trials: Any) -> Table:
     known = [name for name in (*LABELS, *NUMBERS, "level", "identical") if name in columns]
     sizes = {len(columns[name]) for name in known}
     if sizes == {0}:
-        raise InputError("trials: no rows; a verdict needs at least one case at one level")
+        raise InputError(NO_ROWS)
     if len(sizes) > 1:
         raise InputError(f"trials: columns of different lengths: {', '.join(f'{k} {len(columns[k])}' for k in known)}")
     rows = sizes.pop()
