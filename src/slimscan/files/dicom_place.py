@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from slimscan.errors import NotReadable
+from slimscan.files.guard import reading
 
 PIXEL_DATA = (0x7FE0, 0x0010)
 _ITEM, _END = 0xFFFEE000, 0xFFFEE0DD
@@ -41,7 +42,7 @@ class Place:
 
     def read(self, frame: int, limit: int | None = None) -> bytes:
         """The bytes of one frame, at most the first `limit` of them; NotReadable when the file has changed since."""
-        with opened(self.path, self.inflated) as file:
+        with reading(self.path, "DICOM"), opened(self.path, self.inflated) as file:
             parts, left = [], limit
             for offset, length in self.frames[frame]:
                 wanted = length if left is None else min(length, left)

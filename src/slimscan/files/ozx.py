@@ -20,6 +20,7 @@ from typing import IO, Any
 import google_crc32c
 
 from slimscan.errors import ChecksumError, NotReadable
+from slimscan.files.guard import reading
 
 SHARD = "0/c/"
 CRC_BYTES = 4
@@ -141,7 +142,7 @@ class Box:
 
 def read_chunk(path: Path, offset: int, length: int, index: int) -> bytes:
     """One sealed chunk from a shard, its checksum checked and taken off."""
-    with path.open("rb", buffering=0) as file:
+    with reading(path, "OME-Zarr"), path.open("rb", buffering=0) as file:
         file.seek(offset)
         sealed = file.read(length)
     payload, said = sealed[:-CRC_BYTES], sealed[-CRC_BYTES:]

@@ -30,15 +30,17 @@ LEFTOVER = re.compile(rf"{re.escape(MARK)}{HOST}-(\d+)-[0-9a-f]{{8}}-")
 
 def admit_output(output: Path, force: bool, source: Path | None = None) -> None:
     """OutputError when the output is the source, holds it or lies in it, or exists and may not be replaced."""
-    if source is not None and source.exists():
-        place, origin = output.resolve(), source.resolve()
-        if place == origin or origin in place.parents or place in origin.parents:
-            raise OutputError(f"{output}: the output would change its own source {source}; choose another place")
-    if not os.path.lexists(output):
-        return
-    if not force:
+    try:
+        if source is not None and source.exists():
+            place, origin = output.resolve(), source.resolve()
+            if place == origin or origin in place.parents or place in origin.parents:
+                raise OutputError(f"{output}: the output would change its own source {source}; choose another place")
+        other = _not_an_image(output) if force and output.is_dir() else ""
+    except OSError as error:
+        raise _told(output, error) from error
+    if os.path.lexists(output) and not force:
         raise OutputError(f"{output}: exists already; give another name, or --force to replace it")
-    if output.is_dir() and (other := _not_an_image(output)):
+    if other:
         raise OutputError(f"{output}: is a folder that holds {other}, and --force replaces images only; move it away")
 
 
@@ -179,4 +181,6 @@ def _told(output: Path, error: OSError) -> OutputError:
         return OutputError(f"{output}: the disk is full; nothing was written, free some space or choose another disk")
     if error.errno == errno.EFBIG:
         return OutputError(f"{output}: is larger than a file may be here; nothing was written, choose another disk")
+    if error.errno == errno.ENAMETOOLONG:
+        return OutputError(f"{output}: the name is too long for this disk; choose a shorter one")
     return OutputError(f"{output}: cannot be written ({error.strerror or error}); choose a place that you may write to")
