@@ -13,7 +13,7 @@ from slimscan.stats import Share, shares
 from slimscan.study.achieved import achieved_of, identical_of, in_order
 from slimscan.study.evidence import examine
 from slimscan.study.grid import Rows, rows_of
-from slimscan.study.known import Known, verdict_of
+from slimscan.study.known import Known, tests_at_once, verdict_of
 from slimscan.study.losses import losses_of
 from slimscan.study.table import Table, level_of, table_of
 
@@ -102,9 +102,7 @@ def _codec(table: Table, name: str, contract: Contract, parts: tuple[Contract, .
     groups = tuple(one for part in parts for organ in organs for one in losses_of(rows, part, organ, contract))
     achieved, lossless = achieved_of(rows), identical_of(rows)
     notes = [] if any(achieved) else ["achieved_cr was not given: the order of levels could not be checked"]
-    lossy = lossless.count(False)
-    # Holm and Bonferroni begin at alpha / levels, so that is what one level must be able to reach.
-    share = contract.alpha / (1 if contract.method == "fixed_sequence" else max(1, lossy))
+    share = contract.alpha / tests_at_once(contract, lossless)
     evidence = tuple(
         tuple(examine(g, i, contract, share, lossless[i]) for i in range(len(rows.levels))) for g in groups
     )

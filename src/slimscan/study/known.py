@@ -39,6 +39,11 @@ class Known:
         return found
 
 
+def tests_at_once(contract: Contract, lossless: tuple[bool, ...]) -> int:
+    """Into how many parts a codec's alpha is cut for its first level: Holm and Bonferroni test all levels at once."""
+    return {"fixed_sequence": 1, "holm": max(1, lossless.count(False)), "bonferroni": len(lossless)}[contract.method]
+
+
 def verdict_of(codec: Known, contract: Contract, by_grade: Mapping[str, Share]) -> CodecVerdict:
     """The codec's code, levels and needed cases; by_grade: what the family left to it under each grade."""
     grade, rows = contract.grade, codec.rows
@@ -55,7 +60,7 @@ def verdict_of(codec: Known, contract: Contract, by_grade: Mapping[str, Share]) 
     levels = tuple(_level(codec, contract, i, share.alpha, certified, own) for i in range(len(rows.levels)))
     passed = [i for i, yes in enumerate(own) if yes]
     failed = next((i for i, yes in enumerate(own) if not yes), None)
-    count = 1 if contract.method == "fixed_sequence" else max(1, codec.lossless.count(False))
+    count = tests_at_once(contract, codec.lossless)
     needs = [needed(g.part, contract, share.alpha / count) for g in codec.groups]
     least = max(needs)
     short = any(len(g.cases) < need for g, need in zip(codec.groups, needs, strict=True))
