@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -110,16 +111,18 @@ def codec_part() -> str:
     for name, codec in CODECS.items():
         knob = codec.knob
         modes = [word for word, on in (("exact", codec.lossless), ("lossy", codec.lossy)) if on]
-        turn = "none" if knob is None else f"{knob.name} {knob.low:g} to {knob.high:g} {knob.unit}".strip()
+        turn = "none"
         if knob is not None:
-            turn += f", finest at {knob.low if knob.finer == 'low' else knob.high:g}"
-            turn += f", in steps of {knob.step:g}" if knob.step else ""
+            unit = "" if knob.unit.lower() == knob.name else f" {knob.unit}".rstrip()
+            turn = f"`{knob.name}` {knob.low:.8g} to {knob.high:.8g}{unit}"
+            turn += f", finest at {knob.low if knob.finer == 'low' else knob.high:.8g}"
+            turn += f", in steps of {Fraction(knob.step)}" if knob.step else ""
         if codec.bounded:
             modes.append("bounds the largest error")
         chunk = "one slice" if codec.chunk == "slice" else f"{codec.depth} slices"
         can.append([f"`{name}`", ", ".join(modes), turn, _holds(codec.holds), chunk])
         needs = ", ".join(f"{need.package} (`{need.extra}`)" if need.extra else need.package for need in codec.needs)
-        licence = LICENCES.get(name.split("-")[0], "in the core")
+        licence = LICENCES.get(name.split("-")[0], "permissive, in the core")
         where.append([f"`{name}`", codec.title, codec.standard, needs, licence, codec.note or "-"])
     head = ["codec", "modes", "knob", "holds", "decoded for one slice"]
     about = ["codec", "what it is", "standard (library)", "package (extra)", "licence", "remark"]
@@ -128,8 +131,7 @@ def codec_part() -> str:
 
 def _holds(holds: Any) -> str:
     colours = "grey and RGB" if 3 in holds.samples else "grey"
-    kinds = ", ".join(holds.dtypes)
-    kinds = "integers" if set(holds.dtypes) == {"uint8", "int8", "uint16", "int16"} else kinds
+    kinds = "integers and floats" if any(kind.startswith("float") for kind in holds.dtypes) else "integers"
     return f"{holds.bits[0]} to {holds.bits[1]} bit {kinds}, {colours}, sides {holds.min_side} to {holds.max_side}"
 
 
