@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -188,7 +189,7 @@ def destinations(sources: list[str], output: str, form: str | None) -> list[tupl
         if output.endswith("/"):
             note(f"{output} is a folder: writing DICOM (--format ozx writes a file into it)")
         return [(sources[0], output)]
-    if not (output.endswith("/") or Path(output).is_dir()):
+    if not (output.endswith("/") or _is_folder(output)):
         if len(sources) == 1:
             return [(sources[0], output)]
         raise InputError(f"{output}: {len(sources)} sources need a folder for OUT; end its name with /")
@@ -203,7 +204,11 @@ def destinations(sources: list[str], output: str, form: str | None) -> list[tupl
 
 def _existing_folder(output: str) -> bool:
     """An existing folder is a place for files, unless it is a zarr that is to be replaced."""
-    return Path(output).is_dir() and not output.endswith(".zarr")
+    return _is_folder(output) and not output.endswith(".zarr")
+
+
+def _is_folder(name: str) -> bool:
+    return os.path.isdir(name)  # noqa: PTH112 Path.is_dir raises for a name that is too long
 
 
 def stem(source: str) -> str:
