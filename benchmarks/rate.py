@@ -19,7 +19,7 @@ import math
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from common import REAL, SEED, images, table, where
@@ -34,20 +34,30 @@ MOST_WHOLE = 6.0
 LEVELS = (44.0, 48.5, 53.0, 57.5, 62.0)
 BASE = "jpeg2000"
 DB_A_BIT = 20 * math.log10(2)
-PARTS = ("lossy", "exact", "auto", "probes")
+PARTS = ("auto", "probes", "lossy", "exact")
 
 
 @dataclass(frozen=True)
 class Got:
-    """A receipt, or the sentence that refused. cpu_s: of this process."""
+    """A receipt, or the sentence that refused."""
 
     receipt: Receipt | None
     refused: str = ""
     seconds: float = 0.0
 
 
-def pressed(volume: Volume, target: Target, codec: str | None, folder: Path) -> Got:
+DONE: dict[tuple[int, str, str | None], Got] = {}  # a search done for one table is looked up for the next
+
+
+def pressed(volume: Volume, target: Target, codec: str | None, folder: Path, *, again: bool = False) -> Got:
     """One compression, written, read back and thrown away."""
+    key = (id(volume), str(target), codec)
+    if again or key not in DONE:
+        DONE[key] = _pressed(volume, target, codec, folder)
+    return DONE[key]
+
+
+def _pressed(volume: Volume, target: Target, codec: str | None, folder: Path) -> Got:
     started = time.perf_counter()
     path = folder / "pressed.ozx"
     try:
@@ -86,13 +96,39 @@ def lossy(volumes: dict[str, Volume], codecs: list[str], folder: Path, quick: bo
 
 
 def curve(volume: Volume, codec: str, levels: tuple[float, ...], folder: Path) -> list[Receipt]:
-    """Receipts at the levels that the codec reaches; settings are told once, so that no search is measured."""
-    found = []
+    """Receipts near the levels that the codec reaches: its knob is set by a few slices, the whole volume coded once."""
+    some = shortened(volume, 32 if CODECS[codec].chunk == "slab" else 8)
+    found: list[Receipt] = []
     for level in levels:
-        got = pressed(volume, Psnr(level), codec, folder)
+        sought = pressed(some, Psnr(level), codec, folder)
+        knob = CODECS[codec].knob
+        if sought.receipt is None or knob is None or (value := finest(sought.receipt.setting)) is None:
+            continue
+        got = pressed(volume, Setting(codec, knob.check(codec, value)), None, folder)
         if got.receipt is not None and got.receipt.psnr_db is not None:
             found.append(got.receipt)
-    return found
+    return list({receipt.setting: receipt for receipt in found}.values())
+
+
+def finest(setting: str) -> float | None:
+    """The first value of a receipt's setting, "hevc@30..31"; None for lossless."""
+    text = setting.partition("@")[2].split("..")[0]
+    return None if text == "lossless" else float(text)
+
+
+def shortened(volume: Volume, slices: int) -> Volume:
+    """The middle slices, kept so that the same request gives the same object."""
+    count = volume.shape[0]
+    if count <= slices:
+        return volume
+    key = (id(volume), slices)
+    if key not in SHORT:
+        start = (count - slices) // 2
+        SHORT[key] = replace(volume, pixels=volume.slices(start, start + slices))
+    return SHORT[key]
+
+
+SHORT: dict[tuple[int, int], Volume] = {}
 
 
 def compared(base: list[Receipt], other: list[Receipt]) -> str:
@@ -104,7 +140,8 @@ def compared(base: list[Receipt], other: list[Receipt]) -> str:
         first = sorted((float(getattr(r, size)), r.psnr_db or 0.0) for r in base)
         second = sorted((float(getattr(r, size)), r.psnr_db or 0.0) for r in other)
         cells.append(bd_rate(*zip(*first, strict=True), *zip(*second, strict=True)))
-    end = "" if len(other) == len(base) else f", up to {max(r.psnr_db or 0.0 for r in other):.0f} dB"
+    ends = max(r.psnr_db or 0.0 for r in other)
+    end = "" if ends > max(r.psnr_db or 0.0 for r in base) - 3 else f", up to {ends:.0f} dB"
     return f"{cells[0]:+.1f} ({cells[1]:+.1f}){end}"
 
 
@@ -115,8 +152,8 @@ def exact(volumes: dict[str, Volume], codecs: list[str], folder: Path, quick: bo
         for codec in codecs:
             runs = []
             for _ in range(1 if quick else 2):
-                base = pressed(volume, Setting(BASE, None), None, folder)
-                got = pressed(volume, Setting(codec, None), None, folder)
+                base = pressed(volume, Setting(BASE, None), None, folder, again=True)
+                got = pressed(volume, Setting(codec, None), None, folder, again=True)
                 runs.append((base.seconds / got.seconds, got))
             got = max(runs, key=lambda run: run[0])[1]
             faster = sorted(run[0] for run in runs)[len(runs) // 2]
@@ -152,10 +189,16 @@ def auto(volumes: dict[str, Volume], _codecs: list[str], folder: Path, quick: bo
             worse = cost(chosen.receipt, target) - costs[best] if math.isfinite(costs[best]) else 0.0
             gap = 100 * worse / (singles[best].receipt or chosen.receipt).bits_per_voxel
             late = gap > 100 * BEHIND
+            if late:
+                for row in chosen.receipt.candidates:
+                    print(f"   candidate {dict(row)}", file=sys.stderr)
             behind += late
             rows.append(
-                [name, str(target), chosen.receipt.codec, told(chosen.receipt, target), best]
-                + [told(singles[best].receipt, target), f"{gap:+.1f}{' !' if late else ''}", f"{chosen.seconds:.0f}"]
+                [
+                    *(name, str(target), chosen.receipt.codec, told(chosen.receipt, target)),
+                    *(best, told(singles[best].receipt, target)),
+                    *(f"{gap:+.1f}{' !' if late else ''}", f"{chosen.seconds:.0f}"),
+                ]
             )
             print(" ".join(rows[-1]), file=sys.stderr, flush=True)
     print("### auto beside the best single codec\n")
@@ -219,11 +262,16 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--part", choices=PARTS, action="append")
     parser.add_argument("--images", default=",".join(REAL), help="names between commas")
     parser.add_argument("--codecs", default="", help="names between commas, for lossy, exact and probes")
+    parser.add_argument("--slices", type=int, default=0, help="only so many slices from the middle, 0 for all")
     parser.add_argument("--quick", action="store_true", help="small crops, few codecs: shows that it runs")
     given = parser.parse_args(arguments)
     volumes = images(given.images.split(","), quick=given.quick)
+    if given.slices:
+        volumes = {name: replace(v, pixels=shortened(v, given.slices).pixels) for name, v in volumes.items()}
     print(f"## Bytes for quality\n\n{where(SEED)}\n")
-    print("volumes: " + "; ".join(f"{name} {'x'.join(map(str, v.shape))} {v.pixels.dtype}" for name, v in volumes.items()))
+    print(
+        "volumes: " + "; ".join(f"{name} {'x'.join(map(str, v.shape))} {v.pixels.dtype}" for name, v in volumes.items())
+    )
     print()
     missed = 0
     with tempfile.TemporaryDirectory() as held:
