@@ -33,13 +33,17 @@ Take = Callable[[str, str, int], Again | str]  # (image, codec, step) -> the cas
 
 def taker(results: Results) -> Take:
     """A function that compresses a case of the study again, each once; it gives a sentence where that fails."""
+
     @lru_cache(maxsize=8)
     def take(image: str, codec: str, step: int) -> Again | str:
         level = dict(results.steps(codec))[step]
         try:
             found = redo(results.folder, image, codec, level)
         except (SlimscanError, OSError) as error:
-            return str(error)
+            # Where the files lie is nobody's business on paper, and must not change the page.
+            said = next((str(one["path"]) for one in results.plan["cases"] if one["image"] == image), "")
+            text = str(error).replace(f"{said}: ", "").replace(said, image) if said else str(error)
+            return text if text.endswith(".") else f"{text}."
         return Again(found.original, found.decoded, found.truth, found.before, found.after)
 
     return take
@@ -74,7 +78,10 @@ def picks(results: Results) -> tuple[Shown, ...]:
             wanted = [(held, "strongest certified level"), (stopped, "first level that is not certified")]
         else:
             ends = dict.fromkeys([*steps[:1], *steps[-1:]])
-            wanted = [(step, "mildest level, not certified" if n == 0 else "strongest level, not certified") for n, step in enumerate(ends)]
+            wanted = [
+                (step, "mildest level, not certified" if n == 0 else "strongest level, not certified")
+                for n, step in enumerate(ends)
+            ]
         for step, role in wanted:
             if step is not None and (found := worst(results, name, step, role)):
                 out.append(found)
@@ -111,7 +118,11 @@ def organ_masks(results: Results, one: Decisive, found: Again) -> dict[str, Pixe
         "before": (found.before, own),
         "after": (found.after, own),
     }
-    return {name: _pick(pixels, classes.get(one.organ) or ()) for name, (pixels, classes) in labels.items() if pixels is not None}
+    return {
+        name: _pick(pixels, classes.get(one.organ) or ())
+        for name, (pixels, classes) in labels.items()
+        if pixels is not None
+    }
 
 
 def telling_slice(found: Again, masks: Mapping[str, Pixels]) -> int:
@@ -121,7 +132,9 @@ def telling_slice(found: Again, masks: Mapping[str, Pixels]) -> int:
         differs = (reference != masks["after"]).sum(axis=(1, 2))
         if differs.any():
             return int(differs.argmax())
-    original, decoded = (np.asarray(one.slices(0, one.shape[0])).astype(np.float64) for one in (found.original, found.decoded))
+    original, decoded = (
+        np.asarray(one.slices(0, one.shape[0])).astype(np.float64) for one in (found.original, found.decoded)
+    )
     error = ((original - decoded) ** 2).reshape(len(original), -1).sum(axis=1)
     if reference is not None and reference.any():
         error = np.where(reference.any(axis=(1, 2)), error, -1.0)

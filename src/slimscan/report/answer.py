@@ -60,10 +60,21 @@ def _box(results: Results, name: str) -> Html:
 def _levels(results: Results, name: str) -> Html:
     codec = results.by_codec[name]
     found = results.judged_levels(name)
-    metric = str((found[0].get("evidence") or {}).get("metric") or results.decisive[0].metric if results.decisive else "")
+    metric = str(
+        (found[0].get("evidence") or {}).get("metric") or results.decisive[0].metric if results.decisive else ""
+    )
     unit = results.unit(metric)
     several = len({one.organ for one in results.decisive}) * len({one.metric for one in results.decisive}) > 1
-    head: list[object] = ["level", "n", "median", "mean", "least", f"mean{f' [{unit}]' if unit else ''}", "at most", "largest"]
+    head: list[object] = [
+        "level",
+        "n",
+        "median",
+        "mean",
+        "least",
+        f"mean{f' [{unit}]' if unit else ''}",
+        "at most",
+        "largest",
+    ]
     head += ["number", "at most", "mean", "tail", "grade A", "grade B", "naive p"]
     if several:
         head.insert(1, "limited by")
@@ -82,11 +93,17 @@ def _levels(results: Results, name: str) -> Html:
         ("verdict", 2),
         ("for contrast", 1),
     ]
-    caption = (
-        f"Loss of {title_of(metric)}; \u201cat most\u201d holds at {sure} one-sided confidence"
-        + (", of the mean with single losses counted to the cap at most." if not math.isnan(number_of(codec, "alpha")) else ".")
+    caption = f"Loss of {title_of(metric)}; \u201cat most\u201d holds at {sure} one-sided confidence" + (
+        ", of the mean with single losses counted to the cap at most."
+        if not math.isnan(number_of(codec, "alpha"))
+        else "."
     )
-    return join([tag("h3", name), table(head, rows, caption=caption, left=2 if several else 1, marked=marked, groups=groups, dense=True)])
+    return join(
+        [
+            tag("h3", name),
+            table(head, rows, caption=caption, left=2 if several else 1, marked=marked, groups=groups, dense=True),
+        ]
+    )
 
 
 def _level(results: Results, name: str, one: Mapping[str, Any], several: bool) -> list[object]:

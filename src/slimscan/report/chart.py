@@ -19,7 +19,7 @@ CERTIFIED = "#00664b"
 MARGIN, CAP = "#B00020", "#7A3E00"
 WIDTH = 10.4  # inches; the page shows a chart at about this size
 
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # ships with matplotlib: the same letters everywhere
     "font.size": 10.5,
     "axes.titlesize": 11.5,
@@ -48,7 +48,13 @@ def svg(draw: Callable[[Any], None], height: float, alt: str, key: str, width: f
     key: unlike that of any other chart of the page; it stands before every id. alt: what the chart shows, in words.
     """
     data = io.BytesIO()
-    _save(draw, (width, height), data, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    _save(
+        draw,
+        (width, height),
+        data,
+        format="svg",
+        metadata={"Date": None, "Creator": None, "Format": None, "Type": None},
+    )
     found = data.getvalue().decode("utf-8")
     found = found[found.index("<svg") :]
     found = re.sub(r"<metadata>.*?</metadata>", "", found, flags=re.DOTALL)

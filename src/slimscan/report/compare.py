@@ -29,7 +29,12 @@ def comparison(results: Results) -> Html:
         held = codec.get("level")
         rows += [
             [name, "this study: the bound holds", _level(results, name, held), "grade " + results.grade],
-            [name, "no significant difference (paired t, p > .05)", _level(results, name, codec.get("naive_level")), _naive(results, name)],
+            [
+                name,
+                "no significant difference (paired t, p > .05)",
+                _level(results, name, codec.get("naive_level")),
+                _naive(results, name),
+            ],
             [name, "Tukey: no difference to the uncompressed (p > .05)", *_tukey(results, one, name)],
             [name, f"mean Dice at least {DICE} (El Khoury 2021)", *_dice(results, name)],
             [name, "beats a second observer and differs from him (Cunha 2023)", *_cunha(results, name)],
@@ -68,7 +73,9 @@ def _tukey(results: Results, one: Decisive, name: str) -> tuple[str, str]:
         p = tukey_hsd(*groups).p
     except SlimscanError as error:
         return "not computed", str(error)
-    passed = [(nominal, float(p[0, place])) for place, (_, nominal) in enumerate(steps, start=1) if float(p[0, place]) > 0.05]
+    passed = [
+        (nominal, float(p[0, place])) for place, (_, nominal) in enumerate(steps, start=1) if float(p[0, place]) > 0.05
+    ]
     if not passed:
         return "none", f"p = {p_value(float(p[0, 1]))} at the mildest"
     return _level(results, name, passed[-1][0]), f"p = {p_value(passed[-1][1])}"
@@ -86,7 +93,9 @@ def _dice(results: Results, name: str) -> tuple[str, str]:
     passed = [(nominal, value) for nominal, value in means if round(value - DICE, 10) >= 0]
     if not passed:
         return ("none", f"mean Dice {number(means[0][1])} at the mildest") if means else ("not computed", "no scores")
-    return _level(results, name, passed[-1][0]), f"mean Dice {number(passed[-1][1])}" + (" in the worst organ" if len(dice) > 1 else "")
+    return _level(results, name, passed[-1][0]), f"mean Dice {number(passed[-1][1])}" + (
+        " in the worst organ" if len(dice) > 1 else ""
+    )
 
 
 def _cunha(results: Results, name: str) -> tuple[str, str]:
@@ -104,12 +113,16 @@ def _cunha(results: Results, name: str) -> tuple[str, str]:
         if not columns[2] or not columns[3]:
             return "not computed", "no second observer"
         try:
-            rule = cunha_rule(*columns)
+            rule = cunha_rule(columns[0], columns[1], columns[2], columns[3])
         except SlimscanError as error:
             return "not computed", str(error)
         if rule.valid:
             last = (nominal, rule.p)
-    return ("none", f"of {title_of(overlap[0].metric)} and distance") if last is None else (_level(results, name, last[0]), f"p = {p_value(last[1])}")
+    return (
+        ("none", f"of {title_of(overlap[0].metric)} and distance")
+        if last is None
+        else (_level(results, name, last[0]), f"p = {p_value(last[1])}")
+    )
 
 
 def _measured(results: Results, metric: str) -> list[Decisive]:
@@ -117,6 +130,14 @@ def _measured(results: Results, metric: str) -> list[Decisive]:
     if not results.decisive:
         return []
     task = results.decisive[0].task
-    direction = {str(row["organ"]): str(row["direction"]) for row in results.rows if row["task"] == task and row["metric"] == metric}
+    direction = {
+        str(row["organ"]): str(row["direction"])
+        for row in results.rows
+        if row["task"] == task and row["metric"] == metric
+    }
     organs = dict.fromkeys(one.organ for one in results.decisive)
-    return [Decisive(task, metric, organ, direction[organ], results.unit(metric), {}) for organ in organs if organ in direction]
+    return [
+        Decisive(task, metric, organ, direction[organ], results.unit(metric), {})
+        for organ in organs
+        if organ in direction
+    ]

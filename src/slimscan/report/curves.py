@@ -52,7 +52,14 @@ def _draw(canvas: Any, results: Results) -> None:
             if codec.get("level") is not None and math.isclose(float(codec["level"]), nominal):
                 axes.scatter(*middles[-1], s=230, facecolors="none", edgecolors=CERTIFIED, linewidths=2.2, zorder=5)
         if middles:
-            axes.plot(*zip(*middles, strict=True), color=colour(index), marker=marker(index), markersize=6, linewidth=1.8, label=name)
+            axes.plot(
+                *zip(*middles, strict=True),
+                color=colour(index),
+                marker=marker(index),
+                markersize=6,
+                linewidth=1.8,
+                label=name,
+            )
     ratio_axis(axes, every)
     axes.set_ylabel("PSNR [dB], higher is better")
     axes.legend(loc="upper right")
@@ -75,7 +82,15 @@ def _table(results: Results) -> Html:
                 [name, results.level_text(name, nominal), ratio(median(across)), f"{ratio(min(across))} to {ratio(max(across))}", together,
                  number(median(quality), 4), number(max(off))]
             )  # fmt: skip
-    head = ["codec", "level", "median ratio", "least to largest", "all files together", "median PSNR [dB]", "largest error [stored units]"]
+    head = [
+        "codec",
+        "level",
+        "median ratio",
+        "least to largest",
+        "all files together",
+        "median PSNR [dB]",
+        "largest error [stored units]",
+    ]
     return table(head, rows, left=2)
 
 

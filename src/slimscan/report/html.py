@@ -19,7 +19,9 @@ def text(value: object) -> Html:
     """A value as markup: Html as it is, everything else escaped. Control characters, which HTML forbids, become "?"."""
     if isinstance(value, Html):
         return value
-    clean = "".join(c if c >= " " and c != "\x7f" and not "\ud800" <= c <= "\udfff" or c in "\n\t" else "?" for c in str(value))
+    clean = "".join(
+        c if (c >= " " and c != "\x7f" and not "\ud800" <= c <= "\udfff") or c in "\n\t" else "?" for c in str(value)
+    )
     return Html(standard.escape(clean, quote=True))
 
 
@@ -53,7 +55,9 @@ def section(key: str, title: str, *children: object) -> Html:
 
 def figure(picture: Html, caption: object, *, wide: bool = True) -> Html:
     """A picture with what it shows."""
-    return tag("figure", tag("div", picture, class_="picture"), tag("figcaption", caption), class_="wide" if wide else None)
+    return tag(
+        "figure", tag("div", picture, class_="picture"), tag("figcaption", caption), class_="wide" if wide else None
+    )
 
 
 def image(png: bytes, alt: str) -> Html:
@@ -75,20 +79,29 @@ def table(
 
     groups: (title, columns) above the head. dense: many columns. marked: indices of rows that stand out.
     """
-    above = tag("tr", *(tag("th", title, colspan=width, scope="colgroup") for title, width in groups)) if groups else None
+    above = (
+        tag("tr", *(tag("th", title, colspan=width, scope="colgroup") for title, width in groups)) if groups else None
+    )
     top = tag("thead", above, tag("tr", *(_cell("th", cell, n < left, scope="col") for n, cell in enumerate(head))))
     body = tag(
         "tbody",
         *(
             tag(
                 "tr",
-                *(_cell("th" if n == 0 else "td", cell, n < left, scope="row" if n == 0 else None) for n, cell in enumerate(row)),
+                *(
+                    _cell("th" if n == 0 else "td", cell, n < left, scope="row" if n == 0 else None)
+                    for n, cell in enumerate(row)
+                ),
                 class_="marked" if index in marked else None,
             )
             for index, row in enumerate(rows)
         ),
     )
-    return tag("div", tag("table", tag("caption", caption) if caption else None, top, body), class_="table dense" if dense else "table")
+    return tag(
+        "div",
+        tag("table", tag("caption", caption) if caption else None, top, body),
+        class_="table dense" if dense else "table",
+    )
 
 
 def facts(pairs: Sequence[tuple[object, object]]) -> Html:

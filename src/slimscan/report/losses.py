@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from functools import partial
 from typing import Any
 
 from slimscan.report.chart import CAP, CERTIFIED, INK, MARGIN, colour, svg
@@ -27,17 +28,32 @@ def losses(results: Results) -> Html:
                 continue
             organ = f" of {one.organ}" if one.organ not in ("", "foreground") else ""
             alt = f"Loss of {title_of(one.metric)}{organ} of every patient at each level of {name}, with the margin and the cap"
-            chart = svg(lambda canvas, f=found, n=name, i=index, o=one: _draw(canvas, results, o, n, i, f), 4.1, alt, f"{KEY}{drawn}")  # type: ignore[misc]
-            parts += [tag("h3", f"{name}: {lower_first(title_of(one.metric))}{organ}"), figure(chart, _caption(one, found))]
+            chart = svg(partial(_draw, results, one, name, index, found), 4.1, alt, f"{KEY}{drawn}")
+            parts += [
+                tag("h3", f"{name}: {lower_first(title_of(one.metric))}{organ}"),
+                figure(chart, _caption(one, found)),
+            ]
             drawn += 1
     if not parts:
         return section(KEY, TITLE, paragraph("No patient has both scores, so no loss can be drawn.", class_="absent"))
     if len(results.decisive) > MOST:
-        parts.append(paragraph(f"{len(results.decisive) - MOST} more are judged but not drawn; their rows are in the table of trials.", class_="absent"))
+        parts.append(
+            paragraph(
+                f"{len(results.decisive) - MOST} more are judged but not drawn; their rows are in the table of trials.",
+                class_="absent",
+            )
+        )
     return section(KEY, TITLE, join(parts))
 
 
-def _draw(canvas: Any, results: Results, one: Decisive, name: str, index: int, found: list[tuple[int, float, dict[str, float]]]) -> None:
+def _draw(
+    results: Results,
+    one: Decisive,
+    name: str,
+    index: int,
+    found: list[tuple[int, float, dict[str, float]]],
+    canvas: Any,
+) -> None:
     axes = canvas.add_subplot()
     every = [value for _, _, values in found for value in values.values()]
     reach = 1.6 * one.cap  # beyond it a dot is drawn at the edge as a triangle: one failure must not flatten the others
@@ -51,26 +67,54 @@ def _draw(canvas: Any, results: Results, one: Decisive, name: str, index: int, f
         for shape, keep in (("o", True), ("^", False)):
             x = [a for a, b in zip(across, inside, strict=True) if b is keep]
             y = [a for a, b in zip(up, inside, strict=True) if b is keep]
-            axes.scatter(x, y, s=17 if keep else 42, marker=shape, color=colour(index), alpha=0.5, linewidths=0, zorder=3, clip_on=False)
+            axes.scatter(
+                x,
+                y,
+                s=17 if keep else 42,
+                marker=shape,
+                color=colour(index),
+                alpha=0.5,
+                linewidths=0,
+                zorder=3,
+                clip_on=False,
+            )
         capped = [min(max(value, -one.cap), one.cap) for value in values.values()]
         if capped:
             middle = math.fsum(capped) / len(capped)
             axes.plot([place - 0.3, place + 0.3], [middle, middle], color=INK, linewidth=2.2, zorder=5)
             upper = number_of(results.evidence(one, name, nominal), "upper_T4")
             if math.isfinite(upper):
-                axes.errorbar([place], [middle], yerr=[[0], [max(upper - middle, 0)]], color=INK, capsize=5, linewidth=1.5, zorder=5)
+                axes.errorbar(
+                    [place],
+                    [middle],
+                    yerr=[[0], [max(upper - middle, 0)]],
+                    color=INK,
+                    capsize=5,
+                    linewidth=1.5,
+                    zorder=5,
+                )
         if level is not None and level.get("certified"):
             axes.axvspan(place - 0.46, place + 0.46, color=CERTIFIED, alpha=0.07, linewidth=0, zorder=0)
     axes.axhline(0, color=INK, linewidth=1)
-    axes.axhline(one.null, color=MARGIN, linewidth=1.4, linestyle=(0, (6, 3)), label=f"margin \u03b4 = {declared(one.null)}" if one.null else "margin: 0")
+    axes.axhline(
+        one.null,
+        color=MARGIN,
+        linewidth=1.4,
+        linestyle=(0, (6, 3)),
+        label=f"margin \u03b4 = {declared(one.null)}" if one.null else "margin: 0",
+    )
     axes.axhline(one.cap, color=CAP, linewidth=1.4, linestyle=(0, (1, 1.6)), label=f"cap B = {declared(one.cap)}")
     axes.set_ylim(bottom, top)
     axes.set_xlim(-0.6, len(found) - 0.4)
-    axes.set_xticks(range(len(found)), [f"{nominal:g}\n{ratio(median(results.ratios(name, step)))}" for step, nominal, _ in found])
+    axes.set_xticks(
+        range(len(found)), [f"{nominal:g}\n{ratio(median(results.ratios(name, step)))}" for step, nominal, _ in found]
+    )
     axes.grid(axis="x", visible=False)
     axes.set_xlabel("nominal level, and the median ratio achieved there (mild to strong)")
     unit = f" [{one.unit}]" if one.unit else ""
-    axes.set_ylabel(f"loss{unit}: above 0 is worse" if one.margin == "absolute" else f"shortfall{unit}: above 0 is worse")
+    axes.set_ylabel(
+        f"loss{unit}: above 0 is worse" if one.margin == "absolute" else f"shortfall{unit}: above 0 is worse"
+    )
     axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, fontsize=9)
 
 

@@ -44,7 +44,10 @@ def _row(results: Results, shown: Shown, take: Take) -> Html:
         return paragraph(f"Case {shown.case} cannot be shown: {next(str(one) for _, one in found)}", class_="absent")
     first = whole[0][1]
     if min(first.original.shape[1:3]) < LEAST:
-        return paragraph(f"A slice of case {shown.case} has a side under {LEAST} pixels: MS-SSIM is not defined there.", class_="absent")
+        return paragraph(
+            f"A slice of case {shown.case} has a side under {LEAST} pixels: MS-SSIM is not defined there.",
+            class_="absent",
+        )
     masks = organ_masks(results, shown.one, first)
     z = telling_slice(first, masks)
     base = {name: mask for name, mask in masks.items() if name == "before"}
@@ -56,7 +59,10 @@ def _row(results: Results, shown: Shown, take: Take) -> Html:
     ]
     height = tall(cuts[0][1], 3.2) + 0.6
     data = png(lambda canvas: _draw(canvas, cuts[0][1], [one for _, _, one in cuts], titles), (10.4, height), 120)
-    means = [f"{title.split(chr(10))[0]} {number(float(one.mean()), 4)}" for title, (_, _, one) in zip(titles, cuts, strict=True)]
+    means = [
+        f"{title.split(chr(10))[0]} {number(float(one.mean()), 4)}"
+        for title, (_, _, one) in zip(titles, cuts, strict=True)
+    ]
     caption = (
         f"Case {shown.case}, slice z = {z}: MS-SSIM between the original and the compressed slice at every pixel; 1 is alike, lower is less. "
         f"Its peak is {named}, {number(peak)}. "
@@ -68,10 +74,14 @@ def _row(results: Results, shown: Shown, take: Take) -> Html:
 
 def _peak(results: Results, codec: str, found: Again) -> tuple[float, str]:
     """The peak that the codec's PSNRs name, of the whole image, and how it is called."""
-    said = next((one.get("peak") for one in results.plan["codecs"] if one["name"] == codec), None) or "stored"
+    said: Any = next((one.get("peak") for one in results.plan["codecs"] if one["name"] == codec), None) or "stored"
     volume = found.original
     peak = peak_value(said, volume.slices(0, volume.shape[0]), volume.bits)
-    return peak, {"stored": "2^bits \u2212 1", "range": "the range of the image", "dtype": "that of the sample type"}.get(str(said), "as chosen")
+    return peak, {
+        "stored": "2^bits \u2212 1",
+        "range": "the range of the image",
+        "dtype": "that of the sample type",
+    }.get(str(said), "as chosen")
 
 
 def _map(found: Again, masks: Mapping[str, Pixels], z: int, peak: float) -> NDArray[np.float64]:
@@ -87,7 +97,9 @@ def _map(found: Again, masks: Mapping[str, Pixels], z: int, peak: float) -> NDAr
 
 def _draw(canvas: Any, one: Cut, found: Sequence[NDArray[np.float64]], titles: Sequence[str]) -> None:
     axes = canvas.subplots(1, 3)
-    axes[0].imshow(one.original, cmap="gray", vmin=one.window[0], vmax=one.window[1], aspect=one.aspect, interpolation="nearest")
+    axes[0].imshow(
+        one.original, cmap="gray", vmin=one.window[0], vmax=one.window[1], aspect=one.aspect, interpolation="nearest"
+    )
     hang(axes[0], "original")
     letters(axes[0], one.view)
     low = min(float(plane.min()) for plane in found)

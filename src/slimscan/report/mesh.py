@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,7 +56,8 @@ def mesh_of(mask: Pixels, affine_mm: Array, values: Array | None = None, smooth:
     inside = np.pad(mask[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))] != 0, _ROOM).astype(np.float64)
     thin = (inside > 0) & ~ndimage.binary_opening(inside > 0)
     solid = np.maximum(ndimage.gaussian_filter(inside, smooth), 0.62 * thin)
-    vertices, faces, _, _ = marching_cubes(solid, 0.5)
+    cubes: Any = marching_cubes  # ships no types
+    vertices, faces, _, _ = cubes(solid, 0.5)
     zyx = vertices + (np.array(start) - _ROOM)
     points = np.asarray(zyx[:, ::-1] @ affine_mm[:3, :3].T + affine_mm[:3, 3], np.float64)
     painted = np.zeros(len(points))
@@ -130,7 +132,14 @@ def _patches(screen: Array, faces: NDArray[np.int64]) -> list[tuple[NDArray[np.i
 
 
 def _splat(
-    screen: Array, normals: Array, paint: Array, faces: NDArray[np.int64], weights: Array, big: int, nearest: Array, picture: Array
+    screen: Array,
+    normals: Array,
+    paint: Array,
+    faces: NDArray[np.int64],
+    weights: Array,
+    big: int,
+    nearest: Array,
+    picture: Array,
 ) -> None:
     """Sample points of triangles onto the picture where they are nearer than what stands there; changes both arrays."""
     points = np.einsum("kc,fcd->fkd", weights, screen[faces]).reshape(-1, 3)
@@ -169,7 +178,9 @@ def _turn(vectors: Array) -> Array:
     """RAS to the camera: x to the right of the picture, y up, z towards the camera."""
     azimuth, elevation = math.radians(_AZIMUTH), math.radians(_ELEVATION)
     # Seen from the front the patient's right is on the left of the picture: the picture's x grows towards the left.
-    towards = np.array([-math.sin(azimuth) * math.cos(elevation), math.cos(azimuth) * math.cos(elevation), math.sin(elevation)])
+    towards = np.array(
+        [-math.sin(azimuth) * math.cos(elevation), math.cos(azimuth) * math.cos(elevation), math.sin(elevation)]
+    )
     right = np.array([-math.cos(azimuth), -math.sin(azimuth), 0.0])
     up = np.cross(towards, right)
     return np.asarray(vectors @ np.column_stack([right, up, towards]), np.float64)

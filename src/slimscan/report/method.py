@@ -44,7 +44,7 @@ def method(results: Results) -> Html:
 
 def _contract(results: Results) -> list[tuple[object, object]]:
     said = results.plan.get("contract") or {}
-    return [(word, _value(value)) for word, value in said.items() if value is not None]
+    return [(word, _value(value)) for word, value in said.items() if value not in (None, [], {})]
 
 
 def _run(results: Results) -> list[tuple[object, object]]:
@@ -52,16 +52,29 @@ def _run(results: Results) -> list[tuple[object, object]]:
     for codec in results.plan["codecs"]:
         levels = listed([f"{float(level['nominal']):g}" for level in codec["levels"]])
         per = codec.get("per") or "volume"
-        out.append((f"codec {codec['name']}", f"{codec.get('kind')}: {levels}; per {per}; peak {codec.get('peak')}; ratio of the {codec.get('size') or 'file'}"))
+        out.append(
+            (
+                f"codec {codec['name']}",
+                f"{codec.get('kind')}: {levels}; per {per}; peak {codec.get('peak')}; ratio of the {codec.get('size') or 'file'}",
+            )
+        )
     for task in results.plan.get("tasks") or ():
-        words = ", ".join(f"{word} = {_value(value)}" for word, value in task.items() if word not in ("name", "version") and value is not None)
+        words = ", ".join(
+            f"{word} = {_value(value)}"
+            for word, value in task.items()
+            if word not in ("name", "version") and value is not None
+        )
         out.append((f"task {task['name']}", words))
     metrics = results.plan.get("metrics") or {}
     out.append(("metrics", ", ".join(f"{word} = {_value(value)}" for word, value in metrics.items())))
     out.append(("rows", str(len(results.rows))))
     for run in results.timing.get("runs") or ():
         if run.get("machine"):
-            spent = ", ".join(f"{name} {number(float(run[f'{name}_seconds']))} s" for name in ("wall", "codec", "task", "metric", "read", "engine") if run.get(f"{name}_seconds") is not None)
+            spent = ", ".join(
+                f"{name} {number(float(run[f'{name}_seconds']))} s"
+                for name in ("wall", "codec", "task", "metric", "read", "engine")
+                if run.get(f"{name}_seconds") is not None
+            )
             out.append(("run on", f"{run['machine']}, slimscan {run.get('slimscan', '')}; {spent}"))
     versions = _versions(results)
     if versions:
@@ -72,8 +85,13 @@ def _run(results: Results) -> list[tuple[object, object]]:
 
 
 def _prints(results: Results) -> list[tuple[object, object]]:
-    out: list[tuple[object, object]] = [("plan, before a pixel was read (sha256)", tag("code", results.plan.get("sha256", "")))]
-    for word, what in (("rows_sha256", "rows that were judged (sha256)"), ("plan_sha256", "plan that was judged (sha256)")):
+    out: list[tuple[object, object]] = [
+        ("plan, before a pixel was read (sha256)", tag("code", results.plan.get("sha256", "")))
+    ]
+    for word, what in (
+        ("rows_sha256", "rows that were judged (sha256)"),
+        ("plan_sha256", "plan that was judged (sha256)"),
+    ):
         if results.verdict.get(word):
             out.append((what, tag("code", results.verdict[word])))
     for name in results.codecs:
@@ -89,11 +107,22 @@ def _cases(results: Results) -> Html:
 
 
 def _commands(results: Results) -> Html:
-    said = [shlex.join(str(word) for word in run["command"]) for run in results.timing.get("runs") or () if run.get("command")]
+    said = [
+        shlex.join(str(word) for word in run["command"])
+        for run in results.timing.get("runs") or ()
+        if run.get("command")
+    ]
     place = shlex.quote(results.folder.path.name)
     known = bool(said)
     said += [f"slimscan study judge {place}", f"slimscan study report {place}"]
-    note = None if known else paragraph("The command of the run was not recorded; these two derive the verdict and the page from its folder.", class_="absent")
+    note = (
+        None
+        if known
+        else paragraph(
+            "The command of the run was not recorded; these two derive the verdict and the page from its folder.",
+            class_="absent",
+        )
+    )
     return join([tag("h3", "The commands that made this page"), note, tag("pre", "\n".join(dict.fromkeys(said)))])
 
 

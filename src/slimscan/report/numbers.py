@@ -69,7 +69,11 @@ def unit_of(metric: str, distances: str = "mm") -> str:
         return "%"
     found = METRICS.get("hausdorff" if metric == "hd95" else metric)
     unit = found.unit if found else ""
-    return unit.replace("mm^3", "voxels").replace("mm", "voxels") if distances == "voxels" else unit.replace("^3", "\u00b3")
+    return (
+        unit.replace("mm^3", "voxels").replace("mm", "voxels")
+        if distances == "voxels"
+        else unit.replace("^3", "\u00b3")
+    )
 
 
 def title_of(metric: str) -> str:

@@ -61,9 +61,17 @@ def page(results: Results, take: Take) -> str:
         "header",
         tag("h1", f"How far may it be compressed? {name}"),
         paragraph(str(said.get("question") or ""), class_="question") if said.get("question") else None,
-        paragraph(f"{plural(patients, 'patient')}, {plural(len(results.codecs), 'codec')}. ", str(said.get("note") or ""), class_="soft"),
+        paragraph(
+            f"{plural(patients, 'patient')}, {plural(len(results.codecs), 'codec')}. ",
+            str(said.get("note") or ""),
+            class_="soft",
+        ),
     )
-    contents = tag("nav", tag("ol", *(tag("li", tag("a", words, href=f"#{key}")) for key, words in CONTENTS)), aria_label="Contents")
+    contents = tag(
+        "nav",
+        tag("ol", *(tag("li", tag("a", words, href=f"#{key}")) for key, words in CONTENTS)),
+        aria_label="Contents",
+    )
     body = join(
         [
             top,

@@ -90,7 +90,14 @@ class Results:
         organs = list(said.get("organs") or ()) or list(dict.fromkeys(str(row["organ"]) for row in rows))
         directions = {str(row["metric"]): str(row["direction"]) for row in rows}
         return tuple(
-            Decisive(task, name, organ, str(contract.get("direction") or directions.get(name, "higher")), self.unit(name), contract)
+            Decisive(
+                task,
+                name,
+                organ,
+                str(contract.get("direction") or directions.get(name, "higher")),
+                self.unit(name),
+                contract,
+            )
             for name, contract in contracts.items()
             for organ in organs
             if name in directions
@@ -116,7 +123,10 @@ class Results:
 
     def step_of(self, codec: str, level: Any) -> int | None:
         """The step of a nominal level; None for no level."""
-        return next((step for step, nominal in self.steps(codec) if level is not None and math.isclose(nominal, float(level))), None)
+        return next(
+            (step for step, nominal in self.steps(codec) if level is not None and math.isclose(nominal, float(level))),
+            None,
+        )
 
     def ratios(self, codec: str, step: int) -> list[float]:
         """Achieved ratios of all images at one step."""
@@ -188,9 +198,9 @@ class Results:
         shown = f"{float(level):g}"
         kind = plan.get("kind")
         words = {
-            "ratios": f"target ratio {shown}",
-            "psnr": f"PSNR {shown} dB",
-            "max_error": f"largest error {shown}",
+            "ratios": f"target ratio\u00a0{shown}",
+            "psnr": f"PSNR\u00a0{shown}\u00a0dB",
+            "max_error": f"largest error\u00a0{shown}",
             "match": f"the PSNR of {plan.get('match')} at its level {shown}",
         }
         return words.get(str(kind), f"setting {codec}@{shown}")

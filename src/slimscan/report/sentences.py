@@ -139,7 +139,10 @@ def headline(results: Results) -> str:
             f"shown on {n}."
         )
     if passed:
-        each = [f"{name} {ratio(number_of((results.judged(name, results.by_codec[name]['level']) or {}).get('achieved_cr'), 'median'))}" for name in passed]
+        each = [
+            f"{name} {ratio(number_of((results.judged(name, results.by_codec[name]['level']) or {}).get('achieved_cr'), 'median'))}"
+            for name in passed
+        ]
         return f"These images may be compressed, by median ratio: {listed(each)}; each codec is its own question here, so none is called best."
     codes = {str(codec.get("code")) for codec in results.by_codec.values()}
     needed = [int(codec["needed_n"]) for codec in results.by_codec.values() if codec.get("needed_n")]
@@ -177,17 +180,40 @@ def why(results: Results, name: str) -> tuple[str, str]:
         return head, more + stop
     if code == "LOSSLESS_ONLY":
         at = f" ({results.level_text(name, codec['level'])}, {achieved(level)})" if level is not None else ""
-        return f"{name}: only exact levels are certified{at}.", f"They give every voxel back as it was; no test is needed. {stop}"
+        return (
+            f"{name}: only exact levels are certified{at}.",
+            f"They give every voxel back as it was; no test is needed. {stop}",
+        )
     if code == "INSUFFICIENT_N":
-        least = f" At least {plural(int(needed), 'patient')} are needed, even if no patient loses anything." if needed else ""
-        return f"{name}: {plural(n, 'patient')} are too few to certify any level.{least}", f"No level was tested. The contract asks: {promises(results)}; alpha = {declared(alpha)}."
+        least = (
+            f" At least {plural(int(needed), 'patient')} are needed, even if no patient loses anything."
+            if needed
+            else ""
+        )
+        return (
+            f"{name}: {plural(n, 'patient')} are too few to certify any level.{least}",
+            f"No level was tested. The contract asks: {promises(results)}; alpha = {declared(alpha)}.",
+        )
     if code == "NONE_CERTIFIED":
-        guess = f" About {plural(int(needed), 'patient')} would certify it in four of five such studies, if losses stay as seen here." if needed else ""
-        return f"{name}: no level is certified by these {plural(n, 'patient')}.", f"The contract asks: {promises(results)}. {stop}{guess}"
+        guess = (
+            f" About {plural(int(needed), 'patient')} would certify it in four of five such studies, if losses stay as seen here."
+            if needed
+            else ""
+        )
+        return (
+            f"{name}: no level is certified by these {plural(n, 'patient')}.",
+            f"The contract asks: {promises(results)}. {stop}{guess}",
+        )
     if code == "ORDER_MISMATCH":
-        return f"{name}: not judged, the order of its levels is wrong.", "Stronger levels did not compress more. Levels are never re-ordered by what they scored; correct the study and run it on new patients."
+        return (
+            f"{name}: not judged, the order of its levels is wrong.",
+            "Stronger levels did not compress more. Levels are never re-ordered by what they scored; correct the study and run it on new patients.",
+        )
     if code == "DEGENERATE":
-        return f"{name}: not judged, the losses allow no test.", "They are undefined for too many patients. See the rows of the study."
+        return (
+            f"{name}: not judged, the losses allow no test.",
+            "They are undefined for too many patients. See the rows of the study.",
+        )
     return f"{name}: {code or 'not judged'}.", stop
 
 

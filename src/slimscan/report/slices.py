@@ -48,7 +48,16 @@ def cut(found: Again, masks: Mapping[str, Pixels], z: int) -> Cut:
     aspect = view.row_mm / view.column_mm if view.row_mm and view.column_mm else 1.0
     unit = volume.unit or ("stored units" if (volume.slope, volume.intercept) == (1, 0) else "real units")
     whole = inside.shape == original.shape
-    return Cut(inside, decoded[box], {name: mask[box] for name, mask in shown.items()}, view, (low, high), unit, aspect, not whole)
+    return Cut(
+        inside,
+        decoded[box],
+        {name: mask[box] for name, mask in shown.items()},
+        view,
+        (low, high),
+        unit,
+        aspect,
+        not whole,
+    )
 
 
 def letters(axes: Any, view: View) -> None:
@@ -56,9 +65,25 @@ def letters(axes: Any, view: View) -> None:
     from matplotlib import patheffects
 
     outline = [patheffects.withStroke(linewidth=2.2, foreground="black")]
-    places = ((0.5, 0.98, "center", "top"), (0.5, 0.02, "center", "bottom"), (0.02, 0.5, "left", "center"), (0.98, 0.5, "right", "center"))
+    places = (
+        (0.5, 0.98, "center", "top"),
+        (0.5, 0.02, "center", "bottom"),
+        (0.02, 0.5, "left", "center"),
+        (0.98, 0.5, "right", "center"),
+    )
     for letter, (x, y, across, up) in zip(view.edges, places, strict=False):
-        axes.text(x, y, letter, ha=across, va=up, transform=axes.transAxes, color="white", fontsize=9.5, fontweight="bold", path_effects=outline)
+        axes.text(
+            x,
+            y,
+            letter,
+            ha=across,
+            va=up,
+            transform=axes.transAxes,
+            color="white",
+            fontsize=9.5,
+            fontweight="bold",
+            path_effects=outline,
+        )
 
 
 def hang(axes: Any, title: str) -> None:
@@ -71,15 +96,23 @@ def hang(axes: Any, title: str) -> None:
         spine.set_visible(False)
 
 
-def outline(axes: Any, mask: NDArray[np.bool_], colour: str, style: str = "-", width: float = 1.6, halo: float = 1.3) -> None:
+def outline(
+    axes: Any, mask: NDArray[np.bool_], colour: str, style: str = "-", width: float = 1.6, halo: float = 1.3
+) -> None:
     """The border of a mask along the edges of its pixels, with a dark halo so that it reads on any grey."""
     from matplotlib import patheffects
     from matplotlib.collections import LineCollection
 
-    segments = _edges(mask)
+    segments: Any = _edges(mask)
     if len(segments):
-        dark = [patheffects.withStroke(linewidth=width + halo, foreground="black", alpha=0.55)] if style == "-" else None
-        axes.add_collection(LineCollection(segments, colors=colour, linewidths=width, linestyles=style, path_effects=dark, capstyle="projecting"))
+        dark = (
+            [patheffects.withStroke(linewidth=width + halo, foreground="black", alpha=0.55)] if style == "-" else None
+        )
+        axes.add_collection(
+            LineCollection(
+                segments, colors=colour, linewidths=width, linestyles=style, path_effects=dark, capstyle="projecting"
+            )
+        )
 
 
 def tall(one: Cut, width: float) -> float:

@@ -43,7 +43,7 @@ thead th[colspan] { text-align: center; }
 th.left, td.left { text-align: left; overflow-wrap: break-word; }
 .dense table { font-size: .82rem; }
 .dense th, .dense td { padding: .3rem .36rem; }
-.dense td, .dense th.left { white-space: nowrap; }
+td:not(.left), .dense th.left { white-space: nowrap; }
 .dense caption, .dense thead th { white-space: normal; }
 .headline { font-size: 1.22rem; line-height: 1.42; margin: 0 0 1.1rem; max-width: none; }
 tr.marked > * { background: #e6f3ee; }
@@ -56,15 +56,15 @@ footer { margin-top: 2.5rem; color: var(--soft); font-size: .88rem; border-top: 
 @media (max-width: 46rem) { body { padding: 1rem; } dl > div { grid-template-columns: 1fr; gap: 0; } }
 @page { size: A4; margin: 14mm 13mm 15mm; }
 @media print {
-  html { background: none; }
-  body { max-width: none; padding: 0; font-size: 10pt; }
+  html { background: none; font-size: 12.5px; }
+  body { max-width: none; padding: 0; font-size: 1rem; }
   nav { display: none; }
   a { color: inherit; text-decoration: none; }
   h2, h3 { break-after: avoid; page-break-after: avoid; }
   h2 { margin-top: 1.6rem; }
-  .verdict, tr, dl > div { break-inside: avoid; page-break-inside: avoid; }
+  .verdict, .table, pre, tr, dl > div { break-inside: avoid; page-break-inside: avoid; }
   thead { display: table-header-group; }
-  table { font-size: 8.6pt; } th, td { padding: .18rem .4rem; }
+  th, td { padding: .18rem .4rem; }
   .table { overflow: visible; }
   figure .picture img, figure .picture svg { max-height: 225mm; width: auto; max-width: 100%; margin: 0 auto; }
   * { -webkit-print-color-adjust: exact; print-color-adjust: exact; }

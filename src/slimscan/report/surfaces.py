@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slimscan.nouns import Pixels
-from slimscan.report.again import Again, Shown, Take, organ_masks, picks, worst
+from slimscan.report.again import Again, Shown, Take, organ_masks, picks
 from slimscan.report.chart import png
 from slimscan.report.html import Html, figure, image, join, paragraph, section, tag
 from slimscan.report.mesh import BONE, Mesh, camera_of, mesh_of, render, signed_distance_mm
@@ -55,7 +55,9 @@ def _row(results: Results, shown: Shown, take: Take) -> Html:
         return paragraph("The deciding task gives numbers, no masks: there is no surface to draw.", class_="absent")
     panels = _panels(results, shown, whole)
     if panels is None:
-        return paragraph(f"Case {shown.case} has an empty mask on the original, so there is no surface to draw.", class_="absent")
+        return paragraph(
+            f"Case {shown.case} has an empty mask on the original, so there is no surface to draw.", class_="absent"
+        )
     first = next(iter(whole.values())).original
     limit = _limit(panels, max(first.spacing_mm))
     still = 0.75 * max(first.spacing_mm)  # smoothing the surface moves it by about that much in corners
@@ -69,7 +71,10 @@ def _row(results: Results, shown: Shown, take: Take) -> Html:
         f"{number(still)} mm."
     )
     if not view_of(first).edges:
-        caption = caption.replace("Seen from the front, 30\u00b0 from the patient's left and 22\u00b0 from above", "The file states no orientation; seen along its stored axes")
+        caption = caption.replace(
+            "Seen from the front, 30\u00b0 from the patient's left and 22\u00b0 from above",
+            "The file states no orientation; its x runs to the left, its y towards the viewer and its z upwards",
+        )
     if lost:
         caption += f" Nothing was segmented at: {listed(lost)}."
     if len(whole) < len(found):
@@ -80,8 +85,14 @@ def _row(results: Results, shown: Shown, take: Take) -> Html:
 def _panels(results: Results, shown: Shown, whole: dict[int, Again]) -> list[_Panel] | None:
     ones = [one for one in results.decisive if one.metric == shown.one.metric]
     first = next(iter(whole.values()))
-    spacing, affine = first.original.spacing_mm, np.asarray(first.original.affine_mm, np.float64)
-    masks = {one.organ: organ_masks(results, one, first)["before"] for one in ones if "before" in organ_masks(results, one, first)}
+    spacing = first.original.spacing_mm
+    stated = bool(view_of(first.original).edges)
+    affine = np.asarray(first.original.affine_mm, np.float64) if stated else np.diag([*spacing[::-1], 1.0])
+    masks = {
+        one.organ: organ_masks(results, one, first)["before"]
+        for one in ones
+        if "before" in organ_masks(results, one, first)
+    }
     bases = [mesh for mask in masks.values() if (mesh := mesh_of(mask, affine)) is not None]
     if not bases:
         return None
@@ -96,7 +107,9 @@ def _panels(results: Results, shown: Shown, whole: dict[int, Again]) -> list[_Pa
                 meshes.append(mesh_of(after, affine, field))
         nominal = dict(results.steps(shown.codec))[step]
         kept = [mesh for mesh in meshes if mesh is not None]
-        title = f"{results.level_text(shown.codec, nominal)}\n{ratio(median(results.ratios(shown.codec, step)))} (median)"
+        title = (
+            f"{results.level_text(shown.codec, nominal)}\n{ratio(median(results.ratios(shown.codec, step)))} (median)"
+        )
         panels.append(_Panel(title, _joined(kept) if kept else None))
     return panels
 
@@ -145,7 +158,14 @@ def _draw(canvas: Any, panels: Sequence[_Panel], limit: float, still: float) -> 
         ax.imshow(render(panel.mesh, camera, SIDE, paint), interpolation="bilinear")
     _scale(axes[0], 2 * camera.span)
     ramp = ListedColormap(_colours(np.linspace(-limit, limit, 255), limit, still))
-    bar = canvas.colorbar(ScalarMappable(Normalize(-limit, limit), ramp), ax=list(axes), orientation="horizontal", aspect=60, shrink=0.6, pad=0.02)
+    bar = canvas.colorbar(
+        ScalarMappable(Normalize(-limit, limit), ramp),
+        ax=list(axes),
+        orientation="horizontal",
+        aspect=60,
+        shrink=0.6,
+        pad=0.02,
+    )
     bar.set_label("distance from the surface on the original [mm], below 0: inside it", fontsize=9)
 
 

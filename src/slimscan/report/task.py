@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
-from slimscan.report.chart import CERTIFIED, INK, MARGIN, SOFT, colour, marker, ratio_axis, svg
+from slimscan.report.chart import CERTIFIED, INK, MARGIN, colour, marker, ratio_axis, svg
 from slimscan.report.html import Html, figure, join, paragraph, section, tag
 from slimscan.report.numbers import declared, listed, number, plural, title_of
 from slimscan.report.results import Decisive, Results, mean, median, number_of, plain
@@ -28,7 +29,7 @@ def task(results: Results) -> Html:
         judged = one in results.decisive
         name = f"{title_of(one.metric)}{f' of {one.organ}' if one.organ not in ('', 'foreground') else ''}"
         alt = f"{name} of task {one.task} against achieved compression ratio for {listed(results.codecs)}, means over patients with the middle 90 percent"
-        drawn = svg(lambda canvas, one=one: _draw(canvas, results, one), 3.9, alt, f"{KEY}{index}")  # type: ignore[misc]
+        drawn = svg(partial(_draw, results, one), 3.9, alt, f"{KEY}{index}")
         parts.append(tag("h3", name, "" if judged else " (measured beside; it does not decide)"))
         parts.append(figure(drawn, _caption(results, one)))
     left = [f"{title_of(one.metric)} {one.organ}" for one in shown[MOST:]]
@@ -63,7 +64,7 @@ def _points(results: Results, one: Decisive) -> dict[str, list[tuple[float, floa
     return out
 
 
-def _draw(canvas: Any, results: Results, one: Decisive) -> None:
+def _draw(results: Results, one: Decisive, canvas: Any) -> None:
     axes = canvas.add_subplot()
     points = _points(results, one)
     across = [point[0] for found in points.values() for point in found]
@@ -110,7 +111,16 @@ def _lines(results: Results, one: Decisive) -> list[tuple[float, str, str, Any]]
         out.append((raw, words, INK, (0, (6, 3))))
     if one.margin == "absolute" and not math.isnan(raw):
         edge = raw - one.null if one.direction == "higher" else raw + one.null
-        out.append((edge, "margin: uncompressed \u2212 \u03b4 =" if one.direction == "higher" else "margin: uncompressed + \u03b4 =", MARGIN, "-"))
+        out.append(
+            (
+                edge,
+                "margin: uncompressed \u2212 \u03b4 ="
+                if one.direction == "higher"
+                else "margin: uncompressed + \u03b4 =",
+                MARGIN,
+                "-",
+            )
+        )
     if one.margin == "threshold":
         out.append((number_of(one.contract, "threshold"), "threshold of the contract", MARGIN, "-"))
     other = _over_cases(results, one, "observer")
@@ -163,6 +173,11 @@ def _caption(results: Results, one: Decisive) -> str:
         said += f" The red line lies \u03b4 = {declared(one.null, one.unit)} from the mean on the uncompressed images; a curve above or below it decides nothing by itself, the bound does."
     if one.margin == "none":
         said += " This number was measured beside the contract's."
+    gone = {
+        case for name in results.codecs for step, _ in results.steps(name) for case in results.absent(one, name, step)
+    }
+    if gone:
+        said += f" {plural(len(gone), 'patient')} could not be compressed to every level and {'is' if len(gone) == 1 else 'are'} left out of its mean there; in the verdict they count as the worst loss."
     if lost:
         said += f" {plural(lost, 'infinite distance')} (an empty mask) cannot be averaged and {'is' if lost == 1 else 'are'} left out of the mean here; in the verdict each counts as the cap."
     return said

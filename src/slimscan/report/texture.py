@@ -14,7 +14,9 @@ KEY, TITLE = "texture", "Texture"
 
 def texture(results: Results) -> Html:
     """The section: for every task that gives numbers, their change in percent at each level of each codec."""
-    tasks = [str(task["name"]) for task in results.plan.get("tasks") or () if task.get("kind") in ("texture", "features")]
+    tasks = [
+        str(task["name"]) for task in results.plan.get("tasks") or () if task.get("kind") in ("texture", "features")
+    ]
     parts = []
     for name in tasks:
         rows = [row for row in results.rows if row["task"] == name and row["metric"] == "value"]

@@ -54,7 +54,13 @@ def view_of(volume: Volume) -> View:
     if np.array_equal(affine, np.eye(4)) and not _stated(volume):
         return View()
     _, row_mm, column_mm = volume.spacing_mm
-    if not (_stated(volume) or _turned(affine)) or not np.isfinite(affine).all() or not row_mm * column_mm > 0:
+    silent = "qform_code" in volume.about and not _stated(volume)  # a NIfTI whose affine is a guess
+    if (
+        silent
+        or not (_stated(volume) or _turned(affine))
+        or not np.isfinite(affine).all()
+        or not row_mm * column_mm > 0
+    ):
         return View(row_mm=row_mm or None, column_mm=column_mm or None)
     directions = affine[:3, :2] / (column_mm, row_mm)
     world_x, world_y = _dominant(directions)

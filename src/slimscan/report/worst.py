@@ -64,14 +64,22 @@ def _draw(canvas: Any, one: Cut) -> None:
     grid = canvas.add_gridspec(2, 4, height_ratios=(tall(one, 2.5), 0.13))
     axes = [canvas.add_subplot(grid[0, n]) for n in range(4)]
     low, high = one.window
-    shown: dict[str, Any] = {"vmin": low, "vmax": high, "aspect": one.aspect, "interpolation": "nearest", "cmap": "gray"}
+    shown: dict[str, Any] = {
+        "vmin": low,
+        "vmax": high,
+        "aspect": one.aspect,
+        "interpolation": "nearest",
+        "cmap": "gray",
+    }
     grey = axes[0].imshow(one.original, **shown)
     axes[1].imshow(one.decoded, **shown)
     difference = one.decoded - one.original
     limit = float(np.abs(difference).max()) or 1.0
     red = axes[2].imshow(difference, **(shown | {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit}))
     axes[3].imshow(one.decoded, alpha=0.85, **shown)
-    for ax, name in zip(axes, ("original", "compressed", "compressed \u2212 original", "contours, on the compressed"), strict=True):
+    for ax, name in zip(
+        axes, ("original", "compressed", "compressed \u2212 original", "contours, on the compressed"), strict=True
+    ):
         hang(ax, name if ax is not axes[3] or one.masks else "this task gives no masks")
         letters(ax, one.view)
     for mappable, place in ((grey, grid[1, 0:2]), (red, grid[1, 2])):
@@ -79,14 +87,22 @@ def _draw(canvas: Any, one: Cut) -> None:
         bar.set_label(one.unit, fontsize=8.5)
         bar.ax.tick_params(labelsize=8)
     said = []
-    for key, colour, style, width, words in CONTOURS:
+    line: Any
+    for key, colour, line, width, words in CONTOURS:
         if key in one.masks:
-            outline(axes[3], one.masks[key], colour, style, width)
-            said.append(Line2D([], [], color=colour, linestyle=style, linewidth=2.4, label=words))
+            outline(axes[3], one.masks[key], colour, line, width)
+            said.append(Line2D([], [], color=colour, linestyle=line, linewidth=2.4, label=words))
     below = canvas.add_subplot(grid[1, 3])
     below.set_axis_off()
     if said:
-        below.legend(handles=said, loc="upper center", bbox_to_anchor=(0.5, 1.6), fontsize=8.5, handlelength=1.6, labelspacing=0.25)
+        below.legend(
+            handles=said,
+            loc="upper center",
+            bbox_to_anchor=(0.5, 1.6),
+            fontsize=8.5,
+            handlelength=1.6,
+            labelspacing=0.25,
+        )
 
 
 def _caption(results: Results, shown: Shown, found: Again, one: Cut, z: int) -> str:
