@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -45,19 +46,29 @@ def write_exact(volume: Volume, path: Path, transfer_syntax: str = EXPLICIT) -> 
         raise InputError(f"{path}: transfer syntax {transfer_syntax}; allowed here: {EXPLICIT}, {DEFLATED} and {RLE}")
     encode: Callable[[Pixels], bytes] = dicom_frames.rle_frame if transfer_syntax == RLE else dicom_frames.native_frame
     source = dicom_source.sources(volume)
-    equal = True
+    equal, bits = True, volume.bits
     held = {file: dicom_header.header(file) for file in {file for file, _ in source or ()}}
 
     def frames() -> Iterator[bytes]:
-        nonlocal equal
+        nonlocal equal, bits
         for k in range(volume.shape[0]):
             pixels = volume.slices(k, k + 1)[0]
+            bits = max(bits, _bits_of(pixels))
             if source is not None and equal:
                 equal = bool(np.array_equal(dicom_frames.decode(held[source[k][0]], source[k][1]), pixels))
             yield encode(pixels)
 
     with dicom_save.Spool(path, frames()) as spool:
-        _write(path, volume, source, spool, transfer_syntax, None, None, "none" if equal else "lossy", None)
+        change: Change = "none" if equal else "lossy"
+        _write(path, replace(volume, bits=bits), source, spool, transfer_syntax, None, None, change, None)
+
+
+def _bits_of(pixels: Pixels) -> int:
+    """Bits that these integers need, sign and all: -900..2979 spans 12 bits, and is stored in 13."""
+    if pixels.dtype.kind not in "iu" or not pixels.size:
+        return 0
+    low, high = int(pixels.min()), int(pixels.max())
+    return max(high, -1 - low).bit_length() + (pixels.dtype.kind == "i")
 
 
 def write_encoded(
