@@ -17,7 +17,7 @@ import numpy as np
 
 from slimscan.each import Each
 from slimscan.nouns import Pixels, Volume
-from slimscan.press.scheme import Scheme, decode, encode, prepare
+from slimscan.press.scheme import Scheme, decode, encode, head_of, prepare
 
 Piece = tuple[int, int]  # slices start..stop-1
 
@@ -34,23 +34,24 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One piece at one value, with everything a worker anywhere needs."""
+    """One piece at one value, with everything a worker anywhere needs. head: its envelope, when it is known already."""
 
     scheme: Scheme
     pixels: Pixels
     value: float | None
     measure: bool
+    head: bytes | None = None
 
 
 def run_job(job: Job) -> tuple[bytes, float, float]:
     """(payload, sum of squared errors, largest error); the errors are NaN when not measured."""
-    ready = prepare(job.scheme, job.pixels)
+    ready = prepare(job.scheme, job.pixels, job.head)
     payload = encode(job.scheme, ready, job.value)
     if not job.measure:
         return payload, float("nan"), float("nan")
     if job.value is None and job.scheme.grid.exact:
         return payload, 0.0, 0.0
-    sse, worst = errors(job.pixels, decode(job.scheme, payload, job.pixels.shape))
+    sse, worst = errors(job.pixels, decode(job.scheme, payload, job.pixels.shape, ready.mask))
     return payload, sse, worst
 
 
@@ -77,6 +78,7 @@ class Prober:
     measure: bool
     keep: bool = True
     samples: dict[tuple[Piece, float | None], Sample] = field(default_factory=dict)
+    heads: dict[Piece, bytes] = field(default_factory=dict)
     log: list[dict[str, Any]] = field(default_factory=list)
     spool: Spool = field(default_factory=lambda: Spool())
     progress: Any = None
@@ -88,9 +90,14 @@ class Prober:
             for piece, value in zip(pieces, values, strict=True)
             if (piece, value) not in self.samples or (spool and (piece, value) not in self.spool)
         ]
-        jobs = (Job(self.scheme, self.volume.slices(*piece), value, self.measure) for piece, value in wanted)
+        jobs = (
+            Job(self.scheme, self.volume.slices(*piece), value, self.measure, self.heads.get(piece))
+            for piece, value in wanted
+        )
         for (piece, value), (payload, sse, worst) in zip(wanted, self.each(run_job, jobs), strict=True):
             voxels = int(np.prod(self.volume.shape[1:])) * (piece[1] - piece[0])
+            if piece not in self.heads:
+                self.heads[piece] = head_of(self.scheme, payload)
             self.samples[piece, value] = Sample(len(payload), sse, worst, voxels)
             if spool:
                 self.spool.put((piece, value), payload)

@@ -89,25 +89,35 @@ class Scheme:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A chunk ready for its codec: codes with background filled in, and the coded mask; made once, encoded often."""
+    """A chunk ready for its codec: codes with background filled in, and the coded mask.
+
+    mask: where background stands, None when nowhere.
+    """
 
     codes: Pixels
     head: bytes
     empty: bool
+    mask: Pixels | None = None
 
 
-def prepare(scheme: Scheme, pixels: Pixels) -> Prepared:
-    """Stored pixels (z, y, x[, c]) to codes and envelope."""
+def prepare(scheme: Scheme, pixels: Pixels, head: bytes | None = None) -> Prepared:
+    """Stored pixels (z, y, x[, c]) to codes and envelope; head: the envelope, when it was coded before."""
     if scheme.background is None:
-        head = b"" if scheme.bare else ENVELOPE.pack(pixels.shape[0], 0)
-        return Prepared(scheme.grid.codes(pixels), head, False)
+        return Prepared(scheme.grid.codes(pixels), b"" if scheme.bare else ENVELOPE.pack(pixels.shape[0], 0), False)
     mask = pixels == scheme.background
     if not mask.any():
         return Prepared(scheme.grid.codes(pixels), ENVELOPE.pack(pixels.shape[0], 0), False)
     codes = scheme.grid.codes(pixels)
     codes = np.where(mask, np.array(scheme.fill, codes.dtype), codes)
-    packed = _mask_bytes(mask)
-    return Prepared(codes, ENVELOPE.pack(pixels.shape[0], len(packed)) + packed, bool(mask.all()))
+    if head is None:
+        packed = _mask_bytes(mask)
+        head = ENVELOPE.pack(pixels.shape[0], len(packed)) + packed
+    return Prepared(codes, head, bool(mask.all()), mask)
+
+
+def head_of(scheme: Scheme, payload: bytes) -> bytes:
+    """The envelope of a payload that encode() returned: the same at every place of the knob."""
+    return b"" if scheme.bare else payload[: ENVELOPE.size + ENVELOPE.unpack_from(payload)[1]]
 
 
 def encode(scheme: Scheme, ready: Prepared, value: float | None) -> bytes:
@@ -120,8 +130,11 @@ def encode(scheme: Scheme, ready: Prepared, value: float | None) -> bytes:
     return ready.head + found.encode(ready.codes, layout, value)
 
 
-def decode(scheme: Scheme, payload: bytes, shape: tuple[int, ...]) -> Pixels:
-    """Stored pixels of one chunk; shape (z, y, x[, c]). CodecError for damaged bytes."""
+def decode(scheme: Scheme, payload: bytes, shape: tuple[int, ...], mask: Pixels | None = None) -> Pixels:
+    """Stored pixels of one chunk; shape (z, y, x[, c]); mask: that of the payload, when it is known already.
+
+    CodecError for damaged bytes.
+    """
     found = codec(scheme.codec)
     if scheme.bare:
         return scheme.grid.stored(found.decode(payload, scheme.layout(shape)))
@@ -131,7 +144,8 @@ def decode(scheme: Scheme, payload: bytes, shape: tuple[int, ...]) -> Pixels:
     if slices != shape[0] or len(payload) < ENVELOPE.size + length:
         raise CodecError(f"{scheme.codec}: the chunk says {slices} slices, {shape[0]} are expected; it is damaged")
     body = payload[ENVELOPE.size + length :]
-    mask = _mask(payload[ENVELOPE.size : ENVELOPE.size + length], shape) if length else None
+    if mask is None and length:
+        mask = _mask(payload[ENVELOPE.size : ENVELOPE.size + length], shape)
     if not body and mask is not None:
         codes = np.zeros(shape, scheme.grid.code_dtype)
     else:
