@@ -65,7 +65,7 @@ def test_a_largest_error_is_never_exceeded_by_one_voxel(name: str, bound: int, t
         receipt = compress(SCAN, tmp_path / "a.ozx", target=MaxError(bound), codec=name)
     except TargetUnreachable as reached:  # video of 10 bits ends early, and says where
         assert name.startswith("av1")
-        assert f"head: max-error:{bound} cannot be met by {name}: its finest" in str(reached)  # noqa: PT017
+        assert f"head: --max-error {bound} cannot be met by {name}: its finest" in str(reached)  # noqa: PT017
         return
     worst = np.abs(decoded(tmp_path / "a.ozx").astype(np.int64) - np.asarray(SCAN.pixels, np.int64)).max()
     assert receipt.max_abs_error == worst
@@ -127,7 +127,7 @@ def test_what_cannot_be_reached_says_what_can(tmp_path: Path) -> None:
     assert "the file's own description is" in str(caught.value)
     with pytest.raises(TargetUnreachable) as caught:
         compress(SCAN, tmp_path / "a.ozx", target=Ratio(300), codec="jpeg2000")
-    assert "head: ratio:300 cannot be met by jpeg2000: its coarsest setting, psnr_db 10, gives ratio" in str(
+    assert "head: --ratio 300 cannot be met by jpeg2000: its coarsest setting, psnr_db 10, gives ratio" in str(
         caught.value
     )
     assert not list(tmp_path.iterdir())

@@ -179,7 +179,7 @@ def _look(candidate: Candidate, case: Case, prober: Prober, part: list[Piece], s
     candidate.curve = curve
     near = curve.nearest(2)
     allowed, forbidden = curve.bracket()
-    at_end = curve.next(axis.grain) is None
+    at_end = curve.next(axis) is None
     if at_end and allowed is None and (goal.measure == "bytes" or not candidate.codec.lossless):
         raise Unreachable("coarsest" if goal.measure == "bytes" else "finest", axis.value(near[0]), 0.0)
     if at_end and forbidden is None and goal.measure == "bytes" and not candidate.codec.lossless:

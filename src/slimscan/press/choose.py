@@ -196,7 +196,7 @@ def _sentence(case: Case, found: Codec, goal: Goal, reached: Unreachable) -> str
     assert found.knob is not None
     where = case.volume.source or "volume"
     value = "" if reached.value is None else f"{found.knob.name} {reached.value:g}"
-    asked = f"{where}: {case.target} cannot be met by {found.name}"
+    asked = f"{where}: {_option(case.target)} cannot be met by {found.name}"
     if reached.end == "between" and reached.beyond is None:
         told = _told(case, goal, reached.got)
         if goal.measure == "bytes":
@@ -208,7 +208,7 @@ def _sentence(case: Case, found: Codec, goal: Goal, reached: Unreachable) -> str
     if goal.measure == "bytes" and goal.limit <= 0:
         best = case.raw_bytes / max(1, case.overhead)
         return (
-            f"{asked}: the file's own description is {case.overhead} bytes; a ratio below {best:.1f} is possible at all"
+            f"{asked}: the file's own description is {case.overhead} bytes; ratios up to {best:.1f} are possible at all"
         )
     if goal.measure == "bytes":
         best = case.raw_bytes / (reached.got + case.overhead)
@@ -230,3 +230,12 @@ def _told(case: Case, goal: Goal, got: float) -> str:
         return f"ratio {case.raw_bytes / (got + case.overhead):.4g}"
     assert isinstance(case.target, Psnr)
     return f"{case.target.db + 10 * math.log10(goal.limit / max(got, 1e-12)):.2f} dB"
+
+
+def _option(target: Target) -> str:
+    """The target in the words of the command line."""
+    if isinstance(target, Ratio):
+        return f"--ratio {target.value:g}"
+    if isinstance(target, Psnr):
+        return f"--psnr {target.db:g} (peak {target.peak})"
+    return f"--max-error {target.value:g}" if isinstance(target, MaxError) else str(target)

@@ -150,7 +150,7 @@ def _write(order: Order, case: Case, prober: Prober, pieces: list[Piece], found:
     receipt = receipt.on_disk(_size(hidden))
     if order.kind != "pixels":
         exact = all(value is None for value in values)
-        promised = [*promised, *ratio_check(order.target, receipt.ratio, exact)]
+        promised = [*promised, *ratio_check(order.target, case.per, receipt.ratio, exact)]
     seconds = time.perf_counter() - order.started
     speed = receipt.raw_bytes / 1e6 / seconds
     return replace(receipt, checks=tuple(promised), seconds=seconds, megabytes_per_second=speed)

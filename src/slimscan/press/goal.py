@@ -51,6 +51,10 @@ class Goal:
         """Within the limit, and close enough to it."""
         return self.enough <= got <= self.limit
 
+    def kept(self, got: float) -> bool:
+        """Within the contract: what one chunk by itself has to meet."""
+        return (self.least or self.enough) <= got <= self.limit
+
 
 def bytes_goal(raw_bytes: int, ratio: float, overhead: int) -> Goal:
     """Payload bytes for a ratio on disk: the file is at least as small as asked, and at most 2 % smaller."""

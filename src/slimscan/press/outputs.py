@@ -48,7 +48,7 @@ def kind_of(output: str | Path) -> Kind:
         return "tiff"
     if name.endswith(".dcm") or text.endswith("/"):
         return "dicom"
-    if name.endswith((".nii", ".nii.gz", ".mha", ".mhd", ".nrrd")):
+    if name.endswith((".nii", ".nii.gz", ".mha", ".nrrd")):
         return "pixels"
     raise InputError(
         f"{output}: the name of the output decides its format; allowed: .ozx .zarr .nii .nii.gz .tif .mha .nrrd .dcm, "

@@ -19,6 +19,7 @@ from slimscan.press.probe import Piece, Prober, Sample
 
 PART_STEPS = 8  # probes of the part
 BUDGET = 6  # encodings of the whole volume, those of the part counted by their share
+NARROW = 1e-4  # of the line: places closer than that are one
 NOTHING = 1e-3  # stands for zero under a logarithm
 
 Value = float | None
@@ -65,11 +66,13 @@ class Axis:
             return (math.log(value) - math.log(coarse)) / (math.log(fine) - math.log(coarse))
         return (value - coarse) / (fine - coarse)
 
-    @property
-    def grain(self) -> float:
-        """The smallest useful step along the line."""
-        span = self.knob.high - self.knob.low
-        return self.knob.step / span if self.knob.step and self.knob.scale == "linear" else 1e-4
+    def beside(self, place: float, away: int) -> float:
+        """The next useful place towards fine (away 1) or coarse (-1): the next value of a stepped knob."""
+        if not self.knob.step:
+            return min(1.0, max(0.0, place + away * NARROW))
+        up = (self.knob.finer == "high") == (away > 0)
+        value = self.value(place) + (self.knob.step if up else -self.knob.step)
+        return self.place(min(self.knob.high, max(self.knob.low, value)))
 
 
 @dataclass
@@ -96,30 +99,29 @@ class Curve:
             return (max(allowed) if allowed else None, min(forbidden) if forbidden else None)
         return (min(allowed) if allowed else None, max(forbidden) if forbidden else None)
 
-    def next(self, grain: float) -> float | None:
-        """Where to try next, or None when the bracket is as narrow as the knob."""
+    def next(self, axis: Axis) -> float | None:
+        """Where to try next, or None at the knob's end and when the bracket is as narrow as the knob."""
         allowed, forbidden = self.bracket()
-        toward_fine = self.goal.measure == "bytes"
         if allowed is None or forbidden is None:
             at = forbidden if allowed is None else allowed
             assert at is not None
-            away = -1 if (allowed is None) == toward_fine else 1
-            guess = self._extrapolate(at, away)
-            end = 1.0 if away > 0 else 0.0
-            if abs(at - end) < grain / 2:
+            away = -1 if (allowed is None) == (self.goal.measure == "bytes") else 1
+            least = axis.beside(at, away)
+            if least == at:
                 return None
-            return min(1.0, max(0.0, guess))
-        if abs(allowed - forbidden) <= grain * 1.0001:
+            guess = self._extrapolate(at, away)
+            return min(1.0, max(0.0, guess)) if abs(guess - at) > abs(least - at) else least
+        away = 1 if forbidden > allowed else -1
+        nearest, farthest = axis.beside(allowed, away), axis.beside(forbidden, -away)
+        if (farthest - nearest) * away < -1e-9:
             return None
         low, high = self._log(self.points[allowed]), self._log(self.points[forbidden])
-        aim = self._log(self.goal.aim)
-        share = (aim - low) / (high - low) if high > low else 0.5
-        width = abs(allowed - forbidden)
+        share = (self._log(self.goal.aim) - low) / (high - low) if high > low else 0.5
         if len(self.points) > 5:  # a bent curve: regula falsi creeps, so pull towards the middle
             share = 0.5 * share + 0.25
-        share = min(max(share, 0.02), 0.98)
-        step = max(min(share * width, width - grain), grain)
-        return allowed + math.copysign(step, forbidden - allowed)
+        guess = allowed + min(max(share, 0.02), 0.98) * (forbidden - allowed)
+        bounds = sorted((nearest, farthest))
+        return min(max(guess, bounds[0]), bounds[1])
 
     def _extrapolate(self, at: float, away: int) -> float:
         near = sorted(self.points, key=lambda place: abs(place - at))[:2]
@@ -147,7 +149,7 @@ def solve(probe: Callable[[float], float], axis: Axis, goal: Goal, start: float,
         curve.add(place, got)
         if goal.met(got):
             break
-        place = curve.next(axis.grain)
+        place = curve.next(axis)
     return curve
 
 
@@ -208,19 +210,20 @@ def solve_with_slope(probe: Callable[[float], float], axis: Axis, goal: Goal, ro
         curve.add(place, got)
         if goal.met(got):
             break
-        slope = _slope(rough, place) if len(curve.points) == 1 else None
-        place = _corrected(curve, axis, place, got, slope) if slope else curve.next(axis.grain)
+        slope = slope_of(rough, place) if len(curve.points) == 1 else None
+        place = corrected(curve, axis, place, slope) if slope else curve.next(axis)
     return curve
 
 
-def _corrected(curve: Curve, axis: Axis, place: float, got: float, slope: float) -> float | None:
-    step = (curve._log(curve.goal.aim) - curve._log(got)) / slope
-    if abs(step) < axis.grain:
-        step = math.copysign(axis.grain, step)
-    return min(1.0, max(0.0, place + step))
+def corrected(curve: Curve, axis: Axis, place: float, slope: float) -> float:
+    """One step along a known slope from the only point of a curve."""
+    step = (curve._log(curve.goal.aim) - curve._log(curve.points[place])) / slope
+    least = axis.beside(place, 1 if step > 0 else -1)
+    return least if abs(step) < abs(least - place) else min(1.0, max(0.0, place + step))
 
 
-def _slope(rough: Curve | None, place: float) -> float | None:
+def slope_of(rough: Curve | None, place: float) -> float | None:
+    """The logarithm's change with the place, next to it, on another part of the volume; None when that is no guide."""
     if rough is None or len(rough.points) < 2:
         return None
     near = sorted(rough.points, key=lambda other: abs(other - place))[:2]

@@ -12,7 +12,7 @@ from slimscan.nouns import Codec
 from slimscan.press.allot import Found
 from slimscan.press.goal import Goal
 from slimscan.press.probe import Piece, Prober, Sample
-from slimscan.press.search import Axis, Curve, Unreachable, Value, solve
+from slimscan.press.search import Axis, Curve, Unreachable, Value, corrected, slope_of, solve
 
 ROUNDS = 5
 PART_STEPS = 6
@@ -29,9 +29,12 @@ def search_each(
     """The coarsest allowed value for every chunk. Unreachable names the first chunk that has none."""
     assert found.knob is not None
     axis = Axis(found.knob)
-    start = axis.place(found.knob.check(found.name, start_value)) if start_value is not None else None
-    if start is None:
-        start = _start(axis, prober, chunks, part, goals)
+    rough = _rough(axis, prober, chunks, part, goals) if start_value is None else None
+    if start_value is not None:
+        start = axis.place(found.knob.check(found.name, start_value))
+    else:
+        assert rough is not None
+        start = rough.nearest(1)[0]
     curves = [Curve(goal, {}) for goal in goals]
     places: dict[int, float] = dict.fromkeys(range(len(chunks)), start)
     for _ in range(ROUNDS):
@@ -44,7 +47,11 @@ def search_each(
         for (index, place), sample in zip(places.items(), samples, strict=True):
             got = goals[index].of([sample])
             curves[index].add(place, got)
-            further = None if goals[index].met(got) else curves[index].next(axis.grain)
+            if goals[index].kept(got):
+                continue
+            # The first correction follows the slope that the part showed; without it a chunk would jump far.
+            slope = slope_of(rough, place) if len(curves[index].points) == 1 else None
+            further = corrected(curves[index], axis, place, slope) if slope else curves[index].next(axis)
             if further is not None:
                 ahead[index] = further
         places = ahead
@@ -52,15 +59,15 @@ def search_each(
     return Found(tuple(values), tuple(prober.run(chunks, values)))
 
 
-def _start(axis: Axis, prober: Prober, chunks: Sequence[Piece], part: Sequence[Piece], goals: Sequence[Goal]) -> float:
+def _rough(
+    axis: Axis, prober: Prober, chunks: Sequence[Piece], part: Sequence[Piece], goals: Sequence[Goal]
+) -> Curve:
     """Where a part of the volume meets its share of all goals."""
-    measure = goals[0].measure
-    if measure == "worst":
-        goal = goals[0]
-    else:
+    goal = goals[0]
+    if goal.measure != "worst":
         share = sum(b - a for a, b in part) / sum(b - a for a, b in chunks)
         goal = Goal(
-            measure,
+            goal.measure,
             share * sum(goal.limit for goal in goals),
             share * sum(goal.aim for goal in goals),
             share * sum(goal.enough for goal in goals),
@@ -70,9 +77,7 @@ def _start(axis: Axis, prober: Prober, chunks: Sequence[Piece], part: Sequence[P
     def on(value: float) -> float:
         return goal.of(prober.run(part, [value] * len(part), spool=False))
 
-    curve = solve(on, axis, goal, 0.5, PART_STEPS)
-    met = [place for place, got in curve.points.items() if goal.met(got)]
-    return met[0] if met else min(curve.points, key=lambda place: abs(curve.points[place] - goal.aim))
+    return solve(on, axis, goal, 0.5, PART_STEPS)
 
 
 def _chosen(found: Codec, axis: Axis, prober: Prober, chunks: Sequence[Piece], curves: Sequence[Curve]) -> list[Value]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from slimscan.each import threads
 from slimscan.nouns import Peak, Volume
 from slimscan.press.choose import stored_peak
@@ -19,9 +21,9 @@ class Surveyed:
     seen: Survey
 
     def peak(self, named: Peak) -> Peak:
-        """The same peak, but the number itself where the stored bits have none (floats)."""
-        whole = self.seen.whole and self.seen.high - self.seen.low <= 65535
-        return named if named != "stored" or whole else stored_peak(self.volume, self.seen)
+        """The same peak, but for floats the number itself: they have no stored bits but those that they need."""
+        floats = np.dtype(self.volume.pixels.dtype).kind == "f"
+        return stored_peak(self.volume, self.seen) if named == "stored" and floats else named
 
 
 def surveyed(volume: Volume) -> Surveyed:
