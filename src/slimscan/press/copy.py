@@ -53,6 +53,7 @@ class Copier:
     each: Each = serial
     seen: Survey | None = None
     _probers: dict[tuple[bool, bool], Prober] = field(default_factory=dict)
+    _folder: tempfile.TemporaryDirectory[str] | None = None
 
     def __post_init__(self) -> None:
         pixels = self.volume.pixels
@@ -83,7 +84,7 @@ class Copier:
         failed: list[Check] = []
         for _ in range(TRIES):
             case = replace(case, overhead=extra)
-            copied = _once(case, prober, values, peak, started)
+            copied = _once(case, prober, values, peak, started, self._place())
             failed = [check for check in copied.receipt.checks if not check.passed]
             if not failed:
                 return copied
@@ -105,28 +106,34 @@ class Copier:
             self._probers[key] = known = fresh
         return known
 
+    def _place(self) -> Path:
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="slimscan-")
+        return Path(self._folder.name) / "copy.ozx"
+
     def close(self) -> None:
         """Give the temporary disk space back."""
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
         for prober in self._probers.values():
             prober.spool.close()
         self._probers.clear()
 
 
-def _once(case: Case, prober: Prober, known: Values | None, peak: Peak, started: float) -> Copied:
+def _once(case: Case, prober: Prober, known: Values | None, peak: Peak, started: float, place: Path) -> Copied:
     volume, scheme = case.volume, prober.scheme
     values, payloads, pieces = _payloads(case, prober, known)
-    with tempfile.TemporaryDirectory(prefix="slimscan-") as folder:
-        place = Path(folder) / "copy.ozx"
-        written = write_box(place, volume, scheme, case.bits, payloads, RECEIPT)
-        decoded = [written.decode(index) for index in range(len(pieces))]
-        measured = measure(volume, lambda index: decoded[index], pieces, case.each, scheme.background)
-        promised = checks(case.target, measured, case.peak(peak), str(peak))
-        order = Order(Path(volume.source), "box", case.target, peak, True, False, started)
-        receipt = sign(order, case, scheme, values, (), written.payload_bytes, measured, promised)
-        written.finish(travelling(receipt, measured))
-        receipt = receipt.on_disk(place.stat().st_size)
+    written = write_box(place, volume, scheme, case.bits, payloads, RECEIPT)
+    decoded = [written.decode(index) for index in range(len(pieces))]
+    measured = measure(volume, lambda index: decoded[index], pieces, case.each, scheme.background)
+    promised = checks(case.target, measured, case.peak(peak), str(peak))
+    order = Order(Path(volume.source), "box", case.target, peak, True, False, started)
+    receipt = sign(order, case, scheme, values, (), written.payload_bytes, measured, promised)
+    written.finish(travelling(receipt, measured))
+    receipt = receipt.on_disk(place.stat().st_size)
     exact = all(value is None for value in values)
-    promised = [*promised, *ratio_check(case.target, receipt.ratio, exact)]
+    promised = [*promised, *ratio_check(case.target, case.per, receipt.ratio, exact)]
     seconds = time.perf_counter() - started
     receipt = replace(
         receipt, checks=tuple(promised), seconds=seconds, megabytes_per_second=receipt.raw_bytes / 1e6 / seconds
