@@ -188,3 +188,22 @@ def test_a_newer_format_asks_for_an_update(scan: Path, tmp_path: Path) -> None:
     shutil.rmtree(out)
     assert is_box(scan)
     assert len(open_box(scan).chunks) == 12
+
+
+def test_decoded_lossy_pixels_say_so_in_dicom_and_no_path_travels(tmp_path: Path) -> None:
+    import pydicom
+
+    scan = head((3, 32, 32))
+    compress(scan, tmp_path / "scan.ozx", target=Setting("jpeg2000", 45.0))
+    slimscan.decompress(tmp_path / "scan.ozx", f"{tmp_path}/back/")
+    compress(tmp_path / "back", tmp_path / "again.ozx", target=Lossless(), codec="jpeg2000")
+    kept = slimscan.open(tmp_path / "again.ozx").volume.about
+    assert str(tmp_path) not in json.dumps(kept)
+    one = pydicom.dcmread(sorted((tmp_path / "back").glob("*.dcm"))[0])
+    assert one.LossyImageCompression == "01"
+    assert one.LossyImageCompressionMethod == "ISO_15444_1"
+    assert float(one.LossyImageCompressionRatio) > 2
+    assert one.ImageType[0] == "DERIVED"
+    exact = slimscan.open(tmp_path / "again.ozx").volume.about
+    assert "lossy" not in exact
+    assert exact["dicom"]["lossy_before"]

@@ -53,7 +53,8 @@ def command(
         from slimscan.report.panel import panel as draw
 
         with staged(Path(panel), force) as stage:
-            draw(before.volume, after, stage.path)
+            title = f"{Path(reference).name} and {Path(test).name}"
+            draw(before.volume, after, stage.path, comparison=found, title=title)
     if as_json:
         say_json({field.name: getattr(found, field.name) for field in fields(found)})
         return 0

@@ -42,8 +42,8 @@ def sources(volume: Volume) -> list[tuple[Path, int]] | None:
     InputError when the volume has another number of slices than its source.
     """
     dicom = about_dicom(volume)
-    if not dicom.get("files"):
-        return None
+    if not dicom.get("files") or not dicom.get("folder"):
+        return None  # the folder does not travel with an .ozx
     folder = Path(dicom["folder"])
     placed = [(folder / name, int(k)) for name, k in zip(dicom["files"], dicom["frames"], strict=True)]
     if not all(file.is_file() for file in {file for file, _ in placed}):

@@ -59,8 +59,10 @@ def write_exact(volume: Volume, path: Path, transfer_syntax: str = EXPLICIT) -> 
             yield encode(pixels)
 
     with dicom_save.Spool(path, frames()) as spool:
-        change: Change = "none" if equal else "lossy"
-        _write(path, replace(volume, bits=bits), source, spool, transfer_syntax, None, None, change, None)
+        before = volume.about.get("lossy")  # pixels that were decoded from a lossy file say so, wherever they came from
+        change: Change = "lossy" if before or not equal else "none"
+        ratio, method = (float(before["ratio"]), str(before["method"])) if before else (None, None)
+        _write(path, replace(volume, bits=bits), source, spool, transfer_syntax, ratio, method, change, None)
 
 
 def _bits_of(pixels: Pixels) -> int:

@@ -115,8 +115,17 @@ def _pixel_codecs(scheme: Scheme) -> list[dict[str, Any]]:
 
 def extras(volume: Volume) -> dict[str, bytes]:
     """The header of the source as it was, so that it can be written back byte for byte."""
-    found = {ABOUT: zlib.compress(compact(dict(volume.about)), 9)} if volume.about else {}
+    about = _without_place(volume.about)
+    found = {ABOUT: zlib.compress(compact(about), 9)} if about else {}
     return found | {f"{HEADER}{name}.z": zlib.compress(raw, 9) for name, raw in volume.raw_header.items()}
+
+
+def _without_place(about: Mapping[str, Any]) -> dict[str, Any]:
+    """The facts of a header but for the folder it lay in: that is this machine's business, and differs between runs."""
+    kept = dict(about)
+    if isinstance(kept.get("dicom"), dict):
+        kept["dicom"] = {key: value for key, value in kept["dicom"].items() if key != "folder"}
+    return kept
 
 
 def described(box: Box) -> tuple[Scheme, Mapping[str, Any], tuple[int, ...]]:
@@ -141,6 +150,7 @@ def volume_facts(box: Box, said: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a Volume beside its pixels."""
     try:
         about = json.loads(zlib.decompress(box.extras[ABOUT])) if ABOUT in box.extras else {}
+        about |= _history(box)
         headers = {
             name.removeprefix(HEADER).removesuffix(".z"): zlib.decompress(raw)
             for name, raw in box.extras.items()
@@ -159,6 +169,27 @@ def volume_facts(box: Box, said: Mapping[str, Any]) -> dict[str, Any]:
         }
     except (KeyError, ValueError, TypeError, zlib.error) as error:
         raise NotReadable(f"{box.path}: the description of the volume is damaged ({error!r})") from error
+
+
+# Defined terms of LossyImageCompressionMethod, DICOM PS3.3 C.7.6.1.1.5.1; other codecs go by their own name.
+METHODS = {
+    "jpeg2000": "ISO_15444_1",
+    "htj2k": "ISO_15444_15",
+    "jpegls": "ISO_14495_1",
+    "jpegxl": "ISO_18181_1",
+    "jpeg": "ISO_10918_1",
+    "hevc": "ISO_23008_2",
+}
+
+
+def _history(box: Box) -> dict[str, Any]:
+    """That these pixels were compressed with loss, for whoever writes them on: {"lossy": {ratio, method}} or nothing."""
+    receipt = receipt_of(box)
+    if not receipt or receipt.get("identical") or str(receipt["setting"]).endswith("@lossless"):
+        return {}
+    name = str(receipt["codec"])
+    method = METHODS.get(name.split("-")[0], name.upper()[:16])
+    return {"lossy": {"ratio": float(receipt["ratio_payload"]), "method": method}}
 
 
 def receipt_of(box: Box) -> dict[str, Any]:
