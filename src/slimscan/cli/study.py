@@ -61,6 +61,9 @@ Force = Annotated[bool, typer.Option("--force", help="Replace what stands there.
 
 def new(
     output: Annotated[str, typer.Option("--output", "-o", metavar="TOML", help="Where to write it.")] = "study.toml",
+    recipe: Annotated[
+        str | None, typer.Option(help="A published protocol: cunha2023-microct, cunha2023-mri, cunha2023-hrem.")
+    ] = None,
     name: Annotated[str | None, typer.Option(help="Short name of the study.")] = None,
     question: Annotated[str | None, typer.Option(help="What is to be answered, one sentence.")] = None,
     images: Annotated[str | None, typer.Option(help="Folder or pattern, 'images/{case}.nii.gz'.")] = None,
@@ -84,14 +87,17 @@ def new(
     """Write a new study's TOML."""
     import tomllib
 
-    from slimscan.cli.say import say_json
     from slimscan.errors import InputError
-    from slimscan.press.staging import admit_output, staged
+    from slimscan.press.staging import admit_output
     from slimscan.study.new import write_new
     from slimscan.study.plan import parse
 
     place = Path(output)
     admit_output(place, force)
+    if recipe is not None:
+        from slimscan.study.recipes import text as recipe_text
+
+        return _write_new(place, recipe_text(recipe), force, as_json)
     asks = sys.stdin.isatty() and sys.stderr.isatty()
 
     def said(given: str | None, question: str, default: str) -> str:
@@ -138,6 +144,13 @@ def new(
         parse(tomllib.loads(text), place.resolve().parent)
     except InputError as error:
         raise InputError(f"the study cannot be written like this: {error}") from None
+    return _write_new(place, text, force, as_json)
+
+
+def _write_new(place: Path, text: str, force: bool, as_json: bool) -> int:
+    from slimscan.cli.say import say_json
+    from slimscan.press.staging import staged
+
     with staged(place, force) as stage:
         stage.path.write_text(text, "utf-8")
     if as_json:

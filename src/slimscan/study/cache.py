@@ -1,6 +1,6 @@
-"""What was computed, by content: a file for every result, named by the hash of everything that decides it.
+"""What was computed, by content: an entry for every result, named by the hash of everything that decides it.
 
-An entry appears whole or not at all. Two processes that want the same new entry do not both compute it: the second one
+Two processes that want the same new entry do not both compute it: the second one
 waits for the first, by a lock that the system lifts when its holder dies.
 """
 
@@ -13,7 +13,6 @@ import threading
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,59 +26,79 @@ def key_of(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
-@dataclass(frozen=True)
 class Cache:
-    """Entries under one folder; safe to share between processes and studies, and to delete."""
+    """What is known of one image. folder: shared between images, processes and studies; safe to delete.
 
-    path: Path
+    Plain values stand in a journal, a line an entry, appended in one write: a line that was cut short by a kill is
+    skipped. Label images stand in files of their own.
+    """
+
+    def __init__(self, folder: Path, image: str) -> None:
+        self.path = folder
+        self._journal = folder / "journals" / image[:2] / f"{image[2:]}.jsonl"
+        self._known: dict[tuple[str, str], Any] = {}
+        self._read_to = 0
 
     def facts(self, kind: str, key: str, compute: Callable[[], Any]) -> Any:
         """Plain JSON values (NaN and infinities allowed), computed when they are not known."""
-        return self._entry(kind, key, compute, lambda value: json.dumps(value).encode(), json.loads)
+        found = self.known(kind, key)
+        if found is not None:
+            return found
+        with _locked(self._journal.with_name(f"{self._journal.stem}.{key[:16]}.lock")):
+            found = self.known(kind, key)
+            return self.keep(kind, key, compute()) if found is None else found
 
     def known(self, kind: str, key: str) -> Any:
         """Plain values that are known already, else None."""
-        return self._read(self._place(kind, key), json.loads)
+        if (kind, key) not in self._known:
+            self._catch_up()
+        return self._known.get((kind, key))
 
     def keep(self, kind: str, key: str, value: Any) -> Any:
-        """Remember plain values; returns them as they will be read back."""
-        data = json.dumps(value).encode()
-        self._write(self._place(kind, key), data)
-        return json.loads(data)
+        """Remember plain values, for good once this returns; returns them as they will be read back."""
+        data = json.dumps([kind, key, value])
+        self._journal.parent.mkdir(parents=True, exist_ok=True)
+        place = os.open(self._journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            os.write(place, f"\n{data}\n".encode())  # the first end of line heals a line that was cut short
+        finally:
+            os.close(place)
+        self._known[kind, key] = json.loads(data)[2]
+        return self._known[kind, key]
 
     def labels(self, kind: str, key: str, compute: Callable[[], Pixels]) -> Pixels:
         """A label image, computed when it is not known."""
-        return self._entry(kind, key, compute, _packed, _unpacked)  # type: ignore[no-any-return]
-
-    def _entry(self, kind: str, key: str, compute: Any, pack: Any, unpack: Any) -> Any:
-        place = self._place(kind, key)
-        found = self._read(place, unpack)
+        place = self.path / kind / key[:2] / key[2:]
+        found = _read_labels(place)
         if found is not None:
             return found
         with _locked(place.with_suffix(".lock")):
-            found = self._read(place, unpack)
-            if found is None:
-                data = pack(compute())
-                self._write(place, data)
-                found = unpack(data)
-        return found
+            found = _read_labels(place)
+            if found is not None:
+                return found
+            labels = compute()
+            hidden = place.with_name(f".{place.name}.{os.getpid()}.{threading.get_ident()}")
+            hidden.write_bytes(_packed(labels))
+            hidden.replace(place)
+            return labels
 
-    def _place(self, kind: str, key: str) -> Path:
-        return self.path / kind / key[:2] / key[2:]
-
-    @staticmethod
-    def _read(place: Path, unpack: Any) -> Any:
+    def _catch_up(self) -> None:
+        """Read what was appended since, by whoever."""
         try:
-            return unpack(place.read_bytes())
-        except (FileNotFoundError, ValueError, zlib.error):
-            return None  # not there, or cut short by a power failure
-
-    @staticmethod
-    def _write(place: Path, data: bytes) -> None:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        hidden = place.with_name(f".{place.name}.{os.getpid()}.{threading.get_ident()}")
-        hidden.write_bytes(data)
-        hidden.replace(place)
+            with self._journal.open("rb") as file:
+                file.seek(self._read_to)
+                data = file.read()
+        except FileNotFoundError:
+            return
+        end = data.rfind(b"\n") + 1  # what is behind it is being written
+        self._read_to += end
+        for line in data[:end].split(b"\n"):
+            try:
+                kind, key, value = json.loads(line) if line else ("", "", None)
+            except ValueError:
+                continue
+            if kind:
+                self._known[kind, key] = value
 
 
 @contextmanager
@@ -97,6 +116,13 @@ def _locked(place: Path) -> Iterator[None]:
             yield
         finally:
             place.unlink(missing_ok=True)
+
+
+def _read_labels(place: Path) -> Pixels | None:
+    try:
+        return _unpacked(place.read_bytes())
+    except (FileNotFoundError, ValueError, zlib.error):
+        return None  # not there, or cut short by a power failure
 
 
 def _packed(labels: Pixels) -> bytes:

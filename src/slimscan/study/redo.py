@@ -43,7 +43,7 @@ def redo(folder: Folder, image: str, codec: str, level: float, task: str | None 
     if said is None or step is None:
         raise InputError(f"{folder.path}: has no {image} at {codec} {level:g}; its plan.json lists what it has")
     case = Case(**{name: said[name] for name in ("case", "image", "path", "sha256", "mask", "mask_sha256")})
-    bench = Bench(case, study.base, Cache(folder.cache), False)
+    bench = Bench(case, study.base, Cache(folder.cache, case.sha256), False)
     try:
         key, facts = bench.copy_facts(plans[codec], step, plans)
         if facts["status"] != "ok":

@@ -55,7 +55,7 @@ class Done:
 def work(job: Job) -> Done:
     """Do one job. Errors of the study itself (an image that cannot be read) are raised; those of tasks are rows."""
     started = time.perf_counter()
-    bench = Bench(job.case, job.base, Cache(job.cache), job.keep_predictions)
+    bench = Bench(job.case, job.base, Cache(job.cache, job.case.sha256), job.keep_predictions)
     plans = {plan.name: plan for plan in job.codecs}
     rows: list[Row] = []
     by_codec: dict[str, float] = {}
