@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from slimscan.report.html import Html, join, paragraph, section, table, tag
-from slimscan.report.numbers import number, p_value, percent, ratio, signed, title_of
+from slimscan.report.numbers import DASH, number, p_value, percent, ratio, signed, title_of
 from slimscan.report.results import Results, number_of
 from slimscan.report.sentences import CERTIFIED, beside, headline, why
 
@@ -71,7 +71,7 @@ def _levels(results: Results, name: str) -> Html:
         "median",
         "mean",
         "least",
-        f"mean{f' [{unit}]' if unit else ''}",
+        f"mean{f' [{unit}]' if unit and not several else ''}",
         "at most",
         "largest",
     ]
@@ -93,10 +93,13 @@ def _levels(results: Results, name: str) -> Html:
         ("verdict", 2),
         ("for contrast", 1),
     ]
-    caption = f"Loss of {title_of(metric)}; \u201cat most\u201d holds at {sure} one-sided confidence" + (
-        ", of the mean with single losses counted to the cap at most."
-        if not math.isnan(number_of(codec, "alpha"))
-        else "."
+    caption = (
+        f"Loss of {'what limits each level' if several else title_of(metric)}; \u201cat most\u201d holds at {sure} one-sided confidence"
+        + (
+            ", of the mean with single losses counted to the cap at most."
+            if not math.isnan(number_of(codec, "alpha"))
+            else "."
+        )
     )
     return join(
         [
@@ -109,15 +112,15 @@ def _levels(results: Results, name: str) -> Html:
 def _level(results: Results, name: str, one: Mapping[str, Any], several: bool) -> list[object]:
     found, cr = one.get("evidence") or {}, one.get("achieved_cr") or {}
     row: list[object] = [results.level_text(name, one.get("level"))]
+    limit = results.limiting(one)
+    unit = limit.unit if limit and several else ""
     if several:
         row.append(one.get("limiting") or found.get("organ") or "")
     return [
         *row,
         number_or(one.get("n")),
         *(ratio(number_of(cr, key)) for key in ("median", "mean", "min")),
-        signed(number_of(found, "mean_loss")),
-        number(number_of(found, "upper_T4")),
-        signed(number_of(found, "worst_loss")),
+        *(f"{said}\u00a0{unit}" if unit and said != DASH else said for said in _losses(found)),
         number_or(found.get("n_over_B")),
         percent(number_of(found, "upper_T6"), 3),
         p_value(number_of(found, "p_T4")),
@@ -125,6 +128,17 @@ def _level(results: Results, name: str, one: Mapping[str, Any], several: bool) -
         _badge(one, "certified_A", "a"),
         _badge(one, "certified_B", "b"),
         p_value(number_of(found, "naive_two_sided_p")),
+    ]
+
+
+def _losses(found: Mapping[str, Any]) -> list[str]:
+    """Mean, upper bound, largest; JSON has no infinity, so a largest loss that is absent with patients over the cap is one."""
+    largest = number_of(found, "worst_loss")
+    endless = math.isnan(largest) and int(found.get("n_over_B") or 0) > 0
+    return [
+        signed(math.inf if endless and math.isnan(number_of(found, "mean_loss")) else number_of(found, "mean_loss")),
+        number(number_of(found, "upper_T4")),
+        signed(math.inf if endless else largest),
     ]
 
 
@@ -136,7 +150,7 @@ def number_or(value: Any) -> str:
 def _badge(one: Mapping[str, Any], key: str, kind: str) -> Html:
     flags = one.get("flags") or ()
     if one.get(key):
-        return tag("span", "exact" if "LOSSLESS" in flags else "certified", class_=f"badge {kind}")
+        return tag("span", "exact" if "LOSSLESS" in flags else "yes", class_=f"badge {kind}")
     if key == "certified_A" and one.get("reached") is False:
         return tag("span", "not reached", class_="soft")
     return tag("span", "no", class_="soft")

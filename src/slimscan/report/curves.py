@@ -101,7 +101,8 @@ def _peak(results: Results) -> str:
         "range": "the range of the original image",
         "dtype": "the largest value of the sample type",
     }
-    return f"The PSNR's peak is {listed([words.get(peak, peak) for peak in peaks], 'or')}."
+    apart = " PSNRs of different peaks do not compare." if len(peaks) > 1 else ""
+    return f"The PSNR's peak is {listed([words.get(peak, peak) for peak in peaks], 'or')}.{apart}"
 
 
 def _rings(results: Results) -> str:

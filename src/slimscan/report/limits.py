@@ -123,7 +123,7 @@ def _least(results: Results, one: Decisive) -> list[tuple[object, object]]:
 def _margin(one: Decisive) -> str:
     said = one.contract
     return {
-        "relative": f"\u03c1 = {percent(number_of(said, 'rho'))}",
+        "relative": f"\u03c1 = {declared(100 * number_of(said, 'rho'), '%')}",
         "threshold": f"threshold {declared(number_of(said, 'threshold'), one.unit)}",
         "observer": "the second observer",
     }.get(one.margin, f"\u03b4 = {declared(one.null, one.unit)}")
@@ -135,15 +135,17 @@ def _implied(results: Results, name: str) -> str:
     if level is None:
         return ""
     found = level.get("evidence") or {}
-    unit = results.unit(str(found.get("metric") or results.decisive[0].metric))
+    one = results.limiting(level)
+    if one is None:
+        return ""
     implied = number_of(found, "implied_worst_raw_mean")
     if math.isnan(implied):
         return f"{name}: the loss has no natural bound, so no worst plain mean follows from the certificate."
-    bound = number_of(results.decisive[0].contract, "bound")
+    bound = number_of(one.contract, "bound")
     return (
         f"{name}: the largest plain mean loss that these bounds leave possible is U_cap + (b \u2212 B) U_tail = "
         f"{number(number_of(found, 'upper_cap'))} + ({declared(bound)} \u2212 {declared(number_of(found, 'B'))}) \u00b7 {number(number_of(found, 'upper_tail'))} = "
-        f"{with_unit(implied, unit)} (each bound at half of alpha)."
+        f"{with_unit(implied, one.unit)} (each bound at half of alpha)."
     )
 
 

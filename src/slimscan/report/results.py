@@ -203,7 +203,7 @@ class Results:
             "max_error": f"largest error\u00a0{shown}",
             "match": f"the PSNR of {plan.get('match')} at its level {shown}",
         }
-        return words.get(str(kind), f"setting {codec}@{shown}")
+        return words.get(str(kind), f"setting\u00a0{shown}")
 
     def judged_levels(self, codec: str) -> list[Mapping[str, Any]]:
         """The verdict's levels of a codec, mildest first."""
@@ -216,6 +216,18 @@ class Results:
             if said.get("organ") == one.organ and said.get("metric") in ("", one.metric):
                 return dict(said)
         return dict(found.get("evidence") or {}) if len(self.decisive) == 1 else {}
+
+    def limiting(self, level: Mapping[str, Any]) -> Decisive | None:
+        """The deciding number that limits a judged level: whose evidence stands for it."""
+        found = level.get("evidence") or {}
+        ranked = sorted(
+            self.decisive,
+            key=lambda one: (
+                one.metric != (found.get("metric") or one.metric),
+                one.organ != (found.get("organ") or one.organ),
+            ),
+        )
+        return ranked[0] if ranked else None
 
     def judged(self, codec: str, level: Any) -> Mapping[str, Any] | None:
         """The verdict of one level."""

@@ -47,7 +47,7 @@ def promise(one: Decisive, certain: str | None = None) -> str:
     name = lower_first(title_of(one.metric))
     said = one.contract
     if one.margin == "relative":
-        what = f"mean {name} worse by less than {percent(number_of(said, 'rho'))} of its uncompressed value"
+        what = f"mean {name} worse by less than {declared(100 * number_of(said, 'rho'), '%')} of its uncompressed value"
     elif one.margin == "threshold":
         side = "below" if one.direction == "lower" else "above"
         what = f"mean {name} {side} {declared(number_of(said, 'threshold'), one.unit)}"
@@ -103,18 +103,24 @@ def achieved(level: Mapping[str, Any] | None) -> str:
 def bounds(results: Results, level: Mapping[str, Any], codec: Mapping[str, Any]) -> str:
     """What was found at a level, with its upper bounds: the evidence of the organ that limits."""
     found = level.get("evidence") or {}
-    metric = str(found.get("metric") or (results.decisive[0].metric if results.decisive else ""))
-    margin = results.decisive[0].margin if results.decisive else "absolute"
-    unit = results.unit(metric)
+    one = results.limiting(level)
+    unit, margin = (one.unit, one.margin) if one else ("", "absolute")
+    several = len(results.decisive) > 1 and one is not None
+    whose = (
+        f" of {lower_first(title_of(one.metric))}{f' of {one.organ}' if one.organ else ''}, which limits,"
+        if several and one
+        else ""
+    )
     cap = declared(number_of(found, "B"), unit)
     n = int(level.get("n") or 0)
     over = int(found.get("n_over_B") or 0)
     sure = confidence(codec)
     what = "the mean loss" if margin == "absolute" else "the mean shortfall (below 0 is better than asked)"
+    verb = "lost" if margin == "absolute" else "missed it by"
     parts = [
-        f"Measured: {what} is {with_unit(number_of(found, 'mean_loss'), unit)}; at {sure} confidence it is at most "
+        f"Measured: {what}{whose} is {with_unit(number_of(found, 'mean_loss'), unit)}; at {sure} confidence it is at most "
         f"{with_unit(number_of(found, 'upper_T4'), unit)}, where a single patient counts at most {cap}",
-        f"{over} of {plural(n, 'patient')} lost more than {cap}, at {sure} confidence at most "
+        f"{over} of {plural(n, 'patient')} {verb} more than {cap}, at {sure} confidence at most "
         f"{percent(number_of(found, 'upper_T6'), 3)} of all patients do",
     ]
     return "; ".join(parts) + "."
@@ -164,8 +170,8 @@ def why(results: Results, name: str) -> tuple[str, str]:
     needed = codec.get("needed_n")
     blocked = codec.get("blocked_by")
     stop = (
-        f"{results.level_text(name, blocked)} was not certified (p = {p_value(number_of(codec, 'blocked_p'))}, "
-        f"alpha {declared(alpha)}), and nothing beyond it counts. Not certified is not harmful: these data cannot exclude harm."
+        f"The first level that is not certified is {results.level_text(name, blocked)} (p = {p_value(number_of(codec, 'blocked_p'))}, "
+        f"alpha {declared(alpha)}); nothing beyond it counts. Not certified is not harmful: these data cannot exclude harm."
         if blocked is not None
         else ""
     )

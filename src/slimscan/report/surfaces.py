@@ -15,7 +15,7 @@ from slimscan.report.again import Again, Shown, Take, organ_masks, picks
 from slimscan.report.chart import png
 from slimscan.report.html import Html, figure, image, join, paragraph, section, tag
 from slimscan.report.mesh import BONE, Mesh, camera_of, mesh_of, render, signed_distance_mm
-from slimscan.report.numbers import listed, number, ratio
+from slimscan.report.numbers import declared, listed, number, ratio
 from slimscan.report.results import Results, median
 from slimscan.report.slices import hang
 from slimscan.report.view import view_of
@@ -156,6 +156,8 @@ def _draw(canvas: Any, panels: Sequence[_Panel], limit: float, still: float) -> 
             continue
         paint = None if index == 0 else _colours(panel.mesh.values, limit, still)
         ax.imshow(render(panel.mesh, camera, SIDE, paint), interpolation="bilinear")
+    for ax in axes[1 : len(panels)]:
+        ax.set_ylim(1.07 * SIDE, 0)
     _scale(axes[0], 2 * camera.span)
     ramp = ListedColormap(_colours(np.linspace(-limit, limit, 255), limit, still))
     bar = canvas.colorbar(
@@ -174,6 +176,7 @@ def _scale(axes: Any, width_mm: float) -> None:
     length = 10 ** math.floor(math.log10(width_mm / 3))
     length *= next(step for step in (5, 2, 1) if step * length <= width_mm / 3)
     across = SIDE * length / width_mm
-    axes.plot([0.04 * SIDE, 0.04 * SIDE + across], [0.95 * SIDE] * 2, color="#1c2530", linewidth=2.5)
-    words = f"{number(length * 1000)} \u00b5m" if length < 0.5 else f"{number(length)} mm"
-    axes.text(0.04 * SIDE, 0.93 * SIDE, words, fontsize=9, va="bottom")
+    axes.set_ylim(1.07 * SIDE, 0)
+    axes.plot([0.02 * SIDE, 0.02 * SIDE + across], [1.03 * SIDE] * 2, color="#1c2530", linewidth=2.5)
+    words = f"{declared(length * 1000)} \u00b5m" if length < 0.5 else f"{declared(length)} mm"
+    axes.text(0.04 * SIDE + across, 1.03 * SIDE, words, fontsize=9, va="center")
