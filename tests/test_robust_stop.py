@@ -170,6 +170,15 @@ def test_ctrl_c_leaves_nothing_and_says_so(commands: Commands, tmp_path: Path, k
         place.parent.mkdir(parents=True)
 
 
+def started(process: int) -> None:
+    """Wait until the process has loaded its codecs: before that, Python itself answers signals."""
+    maps = Path(f"/proc/{process}/maps")
+    for _ in range(200):
+        if maps.exists() and "imagecodecs" in maps.read_text():
+            return
+        time.sleep(0.05)
+
+
 @pytest.mark.parametrize("name", ["threads", "processes"])
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_a_whole_process_group_stops_quietly(name: str, sent: int, tmp_path: Path) -> None:
@@ -178,7 +187,8 @@ def test_a_whole_process_group_stops_quietly(name: str, sent: int, tmp_path: Pat
     running = subprocess.Popen(
         [*job, "--workers", "2"], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
     )
-    time.sleep(2.2 if name == "processes" else 1.2)
+    started(running.pid)
+    time.sleep(1.0 if name == "processes" else 0.1)
     os.killpg(running.pid, sent)
     out, err = running.communicate(timeout=30)
     assert (running.returncode, out) == (130, ""), err
@@ -192,7 +202,8 @@ def test_workers_do_not_outlive_a_killed_parent(tmp_path: Path) -> None:
         command("compress", source, "-o", tmp_path / "a.ozx", "--ratio", "9", "--each", "processes", "--workers", "2"),
         start_new_session=True,
     )
-    time.sleep(2)
+    started(running.pid)
+    time.sleep(1)
     running.kill()
     running.wait()
     for _ in range(100):
