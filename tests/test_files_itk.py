@@ -149,7 +149,7 @@ VALUES = np.arange(-4, 4, dtype=">i2").reshape(2, 2, 2)
     ("encoding", "data"),
     [
         ("raw", VALUES.tobytes()),
-        ("gzip", gzip.compress(VALUES.tobytes())),
+        ("gzip", gzip.compress(VALUES.tobytes(), mtime=0)),
         ("bzip2", bz2.compress(VALUES.tobytes())),
         ("hex", VALUES.tobytes().hex().encode() + b"\n"),
         ("ascii", b"-4 -3\n-2 -1 0 1 2 3\n"),
