@@ -191,7 +191,9 @@ def test_a_whole_process_group_stops_quietly(name: str, sent: int, tmp_path: Pat
     time.sleep(1.0 if name == "processes" else 0.1)
     os.killpg(running.pid, sent)
     out, err = running.communicate(timeout=30)
-    assert (running.returncode, out) == (130, ""), err
+    # Python ends itself by the signal when it came into an exec() of text; shells call both 130.
+    assert running.returncode in (130, -signal.SIGINT), err
+    assert out == ""
     assert err == "error: stopped before it was done; nothing was left half-written\n"
     assert listing(tmp_path) == ["ct.nii"]
 
