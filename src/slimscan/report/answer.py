@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from slimscan.report.html import Html, join, paragraph, section, table, tag
-from slimscan.report.numbers import DASH, number, p_value, percent, ratio, signed, title_of
+from slimscan.report.numbers import DASH, number, p_value, percent, plural, ratio, signed, title_of
 from slimscan.report.results import Results, number_of
 from slimscan.report.sentences import CERTIFIED, beside, headline, why
 
@@ -67,7 +67,6 @@ def _levels(results: Results, name: str) -> Html:
     several = len({one.organ for one in results.decisive}) * len({one.metric for one in results.decisive}) > 1
     head: list[object] = [
         "level",
-        "n",
         "median",
         "mean",
         "least",
@@ -75,7 +74,7 @@ def _levels(results: Results, name: str) -> Html:
         "at most",
         "largest",
     ]
-    head += ["number", "at most", "mean", "tail", "grade A", "grade B", "naive p"]
+    head += ["number", "at most", "mean", "tail", "A", "B", "naive p"]
     if several:
         head.insert(1, "limited by")
     rows, marked = [], []
@@ -85,16 +84,16 @@ def _levels(results: Results, name: str) -> Html:
             marked.append(index)
     sure = percent(1 - number_of(codec, "alpha"), 3)
     groups = [
-        ("", 3 if several else 2),
+        ("", 2 if several else 1),
         ("achieved ratio", 3),
         ("loss", 3),
         ("over the cap", 2),
         ("p", 2),
-        ("verdict", 2),
+        ("certified by grade", 2),
         ("for contrast", 1),
     ]
     caption = (
-        f"Loss of {'what limits each level' if several else title_of(metric)}; \u201cat most\u201d holds at {sure} one-sided confidence"
+        f"{plural(int(found[0].get('n') or 0), 'patient')}. Loss of {'what limits each level' if several else title_of(metric)}; \u201cat most\u201d holds at {sure} one-sided confidence"
         + (
             ", of the mean with single losses counted to the cap at most."
             if not math.isnan(number_of(codec, "alpha"))
@@ -118,7 +117,6 @@ def _level(results: Results, name: str, one: Mapping[str, Any], several: bool) -
         row.append(one.get("limiting") or found.get("organ") or "")
     return [
         *row,
-        number_or(one.get("n")),
         *(ratio(number_of(cr, key)) for key in ("median", "mean", "min")),
         *(f"{said}\u00a0{unit}" if unit and said != DASH else said for said in _losses(found)),
         number_or(found.get("n_over_B")),

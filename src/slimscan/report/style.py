@@ -41,7 +41,7 @@ th, td { padding: .3rem .7rem; text-align: right; vertical-align: top; border-bo
 thead th { font-weight: 600; vertical-align: bottom; border-bottom: 2px solid #9aa4af; }
 thead th[colspan] { text-align: center; }
 th.left, td.left { text-align: left; overflow-wrap: break-word; }
-.dense table { font-size: .82rem; }
+.dense table { font-size: .8rem; }
 .dense th, .dense td { padding: .3rem .36rem; }
 td:not(.left), .dense th.left { white-space: nowrap; }
 .dense caption, .dense thead th { white-space: normal; }

@@ -61,7 +61,7 @@ def _row(results: Results, shown: Shown, take: Take) -> Html:
     first = next(iter(whole.values())).original
     limit = _limit(panels, max(first.spacing_mm))
     still = 0.75 * max(first.spacing_mm)  # smoothing the surface moves it by about that much in corners
-    data = png(lambda canvas: _draw(canvas, panels, limit, still), (10.4, 10.4 / max(len(panels), 3) + 0.95), 120)
+    data = png(lambda canvas: _draw(canvas, panels, limit, still), (10.4, 11.1 / max(len(panels), 3) + 1.2), 120)
     said = listed([panel.title.replace("\n", ", ") for panel in panels])
     lost = [panel.title.split("\n")[0] for panel in panels if panel.mesh is None]
     caption = (

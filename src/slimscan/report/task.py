@@ -121,6 +121,11 @@ def _lines(results: Results, one: Decisive) -> list[tuple[float, str, str, Any]]
                 "-",
             )
         )
+    if one.margin == "relative" and not math.isnan(raw):
+        share = number_of(one.contract, "rho")
+        edge = raw * (1 - share if one.direction == "higher" else 1 + share)
+        sign = "\u2212" if one.direction == "higher" else "+"
+        out.append((edge, f"margin: uncompressed {sign} {declared(100 * share, '%')} =", MARGIN, "-"))
     if one.margin == "threshold":
         out.append((number_of(one.contract, "threshold"), "threshold of the contract", MARGIN, "-"))
     other = _over_cases(results, one, "observer")
