@@ -18,8 +18,9 @@ from slimscan.errors import SlimscanError, TargetUnreachable
 from slimscan.nouns import Codec, Lossless, MaxError
 from slimscan.press.choose import Case, goal_of, part_of, prober_of, settle
 from slimscan.press.goal import Goal
-from slimscan.press.outputs import IN_DICOM, IN_TIFF, Kind, guess_overhead
+from slimscan.press.outputs import IN_DICOM, IN_TIFF, Kind
 from slimscan.press.probe import Piece, Prober, Sample
+from slimscan.press.scheme import Scheme
 from slimscan.press.search import Axis, Curve, Unreachable, solve, solve_with_slope
 from slimscan.press.store import chunk_pieces
 
@@ -47,6 +48,7 @@ class Candidate:
 
 
 Look = Callable[[Candidate, Case, Prober], None]
+Guess = Callable[[Scheme], int]
 
 
 @dataclass(frozen=True)
@@ -75,21 +77,24 @@ def candidates_for(case: Case, kind: Kind) -> list[Codec]:
     ]
 
 
-def choose_codec(case: Case, kind: Kind) -> Choice:
-    """Try all, keep the best. TargetUnreachable, with every codec's reason, when none meets the target."""
+def choose_codec(case: Case, kind: Kind, guess: Guess) -> Choice:
+    """Try all, keep the best. guess: scheme -> bytes of the file beside its payloads.
+
+    TargetUnreachable, with every codec's reason, when none meets the target.
+    """
     field_of = [Candidate(found) for found in candidates_for(case, kind)]
-    seen = _ranked(field_of, case, kind, _first_look)
+    seen = _ranked(field_of, case, guess, _first_look)
     hopeful = [c for c in seen if c.score <= seen[0].score * HOPEFUL[c.codec.chunk]]
-    queue = _ranked(hopeful, case, kind, _on_part) or _ranked(
-        [c for c in seen if c not in hopeful], case, kind, _on_part
+    queue = _ranked(hopeful, case, guess, _on_part) or _ranked(
+        [c for c in seen if c not in hopeful], case, guess, _on_part
     )
     finalists = [c for c in queue if c.score <= queue[0].score * REACH][:FINALISTS]
     running = finalists
     if len(finalists) > 1:
-        running = _ranked(finalists, case, kind, _on_whole)
+        running = _ranked(finalists, case, guess, _on_whole)
         spare = [c for c in queue if c not in finalists]
         while not running and spare:  # what a part promised may fail on the whole
-            running = _ranked([spare.pop(0)], case, kind, _on_whole)
+            running = _ranked([spare.pop(0)], case, guess, _on_whole)
     for candidate in field_of:
         if candidate.prober is not None and (not running or candidate is not running[0]):
             candidate.prober.spool.close()
@@ -104,10 +109,10 @@ def choose_codec(case: Case, kind: Kind) -> Choice:
     return Choice(winner.prober, winner.curve, table)
 
 
-def _ranked(candidates: list[Candidate], case: Case, kind: Kind, look: Look) -> list[Candidate]:
+def _ranked(candidates: list[Candidate], case: Case, guess: Guess, look: Look) -> list[Candidate]:
     """Those that pass a stage, best first."""
     for candidate in candidates:
-        _timed(candidate, case, kind, look)
+        _timed(candidate, case, guess, look)
     return sorted((c for c in candidates if "refused" not in c.row), key=lambda c: c.score)
 
 
@@ -115,14 +120,13 @@ def _exact(case: Case) -> bool:
     return isinstance(case.target, Lossless) or (isinstance(case.target, MaxError) and case.target.value < 0.5)
 
 
-def _timed(candidate: Candidate, case: Case, kind: Kind, look: Look) -> None:
+def _timed(candidate: Candidate, case: Case, guess: Guess, look: Look) -> None:
     started = time.perf_counter()
     try:
         if candidate.prober is None:
             candidate.prober = prober_of(case, candidate.codec.name)
             candidate.prober.measure = True
-        overhead = guess_overhead(kind, case.volume, candidate.prober.scheme, case.bits)
-        look(candidate, replace(case, overhead=overhead), candidate.prober)
+        look(candidate, replace(case, overhead=guess(candidate.prober.scheme)), candidate.prober)
     except SlimscanError as error:
         candidate.row = {"refused": str(error)}
     except Unreachable as reached:

@@ -21,6 +21,7 @@ from slimscan.press.open import lazy
 from slimscan.press.outputs import Kind, Written, admit_codec, guess_overhead, kind_of, write_box, write_other
 from slimscan.press.probe import Job, Piece, Prober, run_job
 from slimscan.press.receipt import sign, travelling
+from slimscan.press.scheme import Scheme
 from slimscan.press.search import Curve
 from slimscan.press.staging import admit_output, room, staged
 from slimscan.press.store import RECEIPT
@@ -98,15 +99,20 @@ def compress(
     order = Order(place, kind, case.target, peak, verify, force, started)
     with room(place):  # before the search: what it keeps lies on the output's disk
         if name == "auto":
-            choice = choose_codec(case, kind)
+            choice = choose_codec(case, kind, lambda scheme: _guess(order, case, scheme))
             return _press(replace(order, candidates=choice.table), case, choice.prober, choice.curve)
         return _press(order, case, prober_of(case, name or _default(case)))
 
 
+def _guess(order: Order, case: Case, scheme: Scheme) -> int:
+    """Bytes of the output beside its payloads, before it is written."""
+    single = order.output.suffix.lower() == ".dcm"
+    return guess_overhead(order.kind, case.volume, scheme, case.bits, single=single)
+
+
 def _press(order: Order, case: Case, prober: Prober, known: Curve | None = None) -> Receipt:
     """Search and write; again when the file's own description turned out larger or smaller than was counted."""
-    single = order.output.suffix.lower() == ".dcm"
-    extra = guess_overhead(order.kind, case.volume, prober.scheme, case.bits, single=single)
+    extra = _guess(order, case, prober.scheme)
     try:
         for attempt in range(TRIES):
             case = replace(case, overhead=extra)
