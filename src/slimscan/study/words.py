@@ -81,7 +81,7 @@ class Word:
         return self._number(place, value)
 
     def _text(self, place: str, value: Any) -> str:
-        if not isinstance(value, str) or not value:
+        if not isinstance(value, str) or (not value and self.default != ""):
             raise self._refused(place, value)
         if self.allowed and value not in self.allowed:
             raise InputError(f'{place} = "{value}": allowed: {", ".join(self.allowed)}{nearest(value, self.allowed)}')
@@ -92,7 +92,7 @@ class Word:
         if isinstance(value, bool) or not isinstance(value, (int, float)) or (whole and value != int(value)):
             raise self._refused(place, value)
         if not (self.low <= value <= self.high and math.isfinite(value)):
-            raise InputError(f"{place} = {value}: allowed: {self.range}; {self.help}")
+            raise InputError(f"{place} = {value}: allowed: {self.range or 'any finite number'}; {self.help}")
         return int(value) if whole else float(value)
 
     def _labels(self, place: str, value: Any) -> dict[str, tuple[int, ...]]:
