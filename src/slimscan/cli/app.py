@@ -48,6 +48,8 @@ def build() -> Any:
         version: bool = typer.Option(
             False, "--version", help="Print the version and stop.", is_eager=True, callback=_version
         ),
+        # Taken off before anything is parsed, wherever it stands; here for --help.
+        debug: bool = typer.Option(False, "--debug", help="With any command: a traceback instead of one line."),
     ) -> None:
         """Placed before every command."""
 

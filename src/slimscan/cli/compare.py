@@ -24,12 +24,14 @@ difference and a profile.
 def command(
     reference: Annotated[str, typer.Argument(metavar="REFERENCE", help="The original.")],
     test: Annotated[str, typer.Argument(metavar="TEST", help="The image that came back.")],
-    peak: Annotated[str, typer.Option(help="stored (2^bits - 1), range, dtype, or a number.")] = "stored",
-    mask: Annotated[str | None, typer.Option(help="Count only where this image is not 0.")] = None,
+    peak: Annotated[
+        str, typer.Option(metavar="PEAK", help="stored (2^bits - 1), range, dtype, or a number.")
+    ] = "stored",
+    mask: Annotated[str | None, typer.Option(metavar="IMAGE", help="Count only where this image is not 0.")] = None,
     boxes: Annotated[
-        str | None, typer.Option(help="CSV rows: slice,y0,x0,y1,x1; or a mask to take boxes from.")
+        str | None, typer.Option(metavar="FILE", help="CSV rows: slice,y0,x0,y1,x1; or a mask to take boxes from.")
     ] = None,
-    panel: Annotated[str | None, typer.Option(help="Draw the worst slice into this PNG.")] = None,
+    panel: Annotated[str | None, typer.Option(metavar="PNG", help="Draw the worst slice into this PNG.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace what stands at --panel.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> int:

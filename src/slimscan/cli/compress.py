@@ -38,32 +38,42 @@ def command(
     ],
     output: Annotated[str, typer.Option("--output", "-o", metavar="OUT", help="File, or a folder for several images.")],
     codec: Annotated[
-        str | None, typer.Option(help="`slimscan codecs` lists them; auto tries all. Default: jpeg2000.")
+        str | None,
+        typer.Option(metavar="NAME", help="`slimscan codecs` lists them; auto tries all. Default: jpeg2000."),
     ] = None,
-    ratio: Annotated[float | None, typer.Option(help="Raw bytes / bytes on disk, met within 2 %.")] = None,
+    ratio: Annotated[float | None, typer.Option(metavar="R", help="Raw bytes / bytes on disk, met within 2 %.")] = None,
     psnr: Annotated[
-        float | None, typer.Option(help="dB over the whole volume, at least this, at most 0.1 more.")
+        float | None, typer.Option(metavar="DB", help="dB over the whole volume, at least this, at most 0.1 more.")
     ] = None,
     peak: Annotated[
-        str, typer.Option(help="Peak of the PSNR: stored (2^bits - 1), range, dtype, or a number.")
+        str, typer.Option(metavar="PEAK", help="Peak of the PSNR: stored (2^bits - 1), range, dtype, or a number.")
     ] = "stored",
     max_error: Annotated[
-        float | None, typer.Option("--max-error", help="No voxel is off by more, in stored units.")
+        float | None, typer.Option("--max-error", metavar="N", help="No voxel is off by more, in stored units.")
     ] = None,
     lossless: Annotated[bool, typer.Option("--lossless", help="Every voxel comes back as it was.")] = False,
-    setting: Annotated[str | None, typer.Option(help="CODEC@VALUE, for example jpeg2000@38.2: no search.")] = None,
+    setting: Annotated[
+        str | None,
+        typer.Option(metavar="CODEC@VALUE", help="A codec and its knob, for example jpeg2000@38.2: no search."),
+    ] = None,
     certificate: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="As far as a study's certificate allows, or milder: see `slimscan study`."),
     ] = None,
     per: Annotated[
-        str, typer.Option(help="volume: one quality everywhere. slice: each slice meets the target.")
+        str,
+        typer.Option(
+            metavar="volume|slice", help="volume: one quality everywhere. slice: each slice meets the target."
+        ),
     ] = "volume",
-    each: Annotated[str, typer.Option(help="Run on: serial, threads, processes, dask.")] = "threads",
-    workers: Annotated[int | None, typer.Option(help="How many at once. Default: the cores of this machine.")] = None,
-    scheduler: Annotated[str | None, typer.Option(help="Of --each dask, tcp://host:port.")] = None,
+    each: Annotated[str, typer.Option(metavar="HOW", help="Run on: serial, threads, processes, dask.")] = "threads",
+    workers: Annotated[
+        int | None, typer.Option(metavar="N", help="How many at once. Default: the cores of this machine.")
+    ] = None,
+    scheduler: Annotated[str | None, typer.Option(metavar="URL", help="Of --each dask, tcp://host:port.")] = None,
     form: Annotated[
-        str | None, typer.Option("--format", help="For a folder OUT: ozx, nii.gz, tif, mha, nrrd or dicom.")
+        str | None,
+        typer.Option("--format", metavar="FORMAT", help="For a folder OUT: ozx, nii.gz, tif, mha, nrrd or dicom."),
     ] = None,
     no_verify: Annotated[bool, typer.Option("--no-verify", help="Do not read back what was written.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace what stands at OUT.")] = False,

@@ -120,7 +120,7 @@ def _press(order: Order, case: Case, prober: Prober, known: Curve | None = None)
             with staged(order.output, order.force) as stage:
                 receipt = _write(order, case, prober, pieces, found, stage.path)
                 failed = [check for check in receipt.checks if not check.passed]
-                miscounted = [check for check in failed if check.name == "ratio"] == failed != []
+                miscounted = order.kind != "pixels" and [c for c in failed if c.name == "ratio"] == failed != []
                 if not failed:
                     return receipt
                 stage.keep = False
@@ -154,8 +154,13 @@ def _write(order: Order, case: Case, prober: Prober, pieces: list[Piece], found:
     receipt = sign(order, case, scheme, values, prober.log, written.payload_bytes, measured, promised)
     written.finish(travelling(receipt, measured))
     receipt = receipt.on_disk(_size(hidden))
-    if order.kind != "pixels":
-        exact = all(value is None for value in values)
+    exact = all(value is None for value in values)
+    if order.kind == "pixels":  # decoded pixels have a size of their own
+        promised = [
+            *promised,
+            *ratio_check(order.target, case.per, receipt.ratio_payload, exact, of="the codec's bytes"),
+        ]
+    else:
         promised = [*promised, *ratio_check(order.target, case.per, receipt.ratio, exact)]
     seconds = time.perf_counter() - order.started
     speed = receipt.raw_bytes / 1e6 / seconds

@@ -104,7 +104,7 @@ def checks(target: Target, measured: Measured, peak: float, peak_name: str) -> l
     return found
 
 
-def ratio_check(target: Target, per: str, ratio: float, exact: bool) -> list[Check]:
+def ratio_check(target: Target, per: str, ratio: float, exact: bool, of: str = "the file") -> list[Check]:
     """The promise about bytes on disk. An exact file that is smaller than asked has kept it.
 
     Per slice the promise is that no slice is above its share; a codestream ends between coding passes, so that the whole
@@ -114,5 +114,6 @@ def ratio_check(target: Target, per: str, ratio: float, exact: bool) -> list[Che
         return []
     low, high = target.value * (1 - RATIO_TOLERANCE), target.value * (1 + RATIO_TOLERANCE)
     asked = f"{target.value:g} within 2 %" if per == "volume" else f"at least {target.value:g} in every slice"
+    asked += "" if of == "the file" else f", of {of}"
     got = f"{ratio:.4g}" + (", and nothing is lost" if exact and ratio > high else "")
     return [Check("ratio", asked, got, low <= ratio and (ratio <= high or exact or per == "slice"))]
