@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from slimscan.errors import InputError, LayoutRefused, TargetUnreachable
+from slimscan.codecs import codec as find_codec
+from slimscan.errors import CheckFailed, InputError, LayoutRefused, TargetUnreachable
 from slimscan.nouns import Pixels, Psnr, Target, Volume
 from slimscan.press.copy import Copied, Copier
 from slimscan.press.open import read
@@ -119,7 +120,9 @@ class Bench:
         _, facts = self.copy_facts(other, twin, others)
         reached = facts.get("psnr_db")
         if reached is None or not np.isfinite(reached):
-            reached = level.nominal if other.kind == "psnr" else 100.0
+            knob = find_codec(other.name).knob  # nothing was lost, or it was not reached: the number that was asked
+            decibels = other.kind == "psnr" or (other.kind == "settings" and knob is not None and knob.unit == "dB")
+            reached = level.nominal if decibels else 100.0
         return Psnr(round(float(reached), 4), other.peak)
 
     def _copy_key(self, plan: CodecPlan, target: Target) -> str:
@@ -130,7 +133,7 @@ class Bench:
     def _compress(self, plan: CodecPlan, target: Target, key: str) -> dict[str, Any]:
         try:
             copied = self._copied(plan, target, None, key)
-        except (TargetUnreachable, LayoutRefused) as error:
+        except (TargetUnreachable, LayoutRefused, CheckFailed) as error:  # CheckFailed: the search ended beside it
             return {"status": "unreachable", "note": str(error), "target": str(target), "psnr_db": None}
         receipt = copied.receipt
         return {
