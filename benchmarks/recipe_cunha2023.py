@@ -21,6 +21,7 @@ from slimscan.metrics import jaccard_per_slice
 from slimscan.stats import tukey_hsd
 from slimscan.study import rows as table
 from slimscan.study.folder import Folder
+from slimscan.study.new import toml
 from slimscan.study.plan import fix, parse
 from slimscan.study.recipes import text
 from slimscan.study.redo import redo
@@ -73,7 +74,20 @@ def study_of(name: str, data: Path) -> Any:
     said["cases"] = wish["cases"]
     said["tasks"][0] = {"name": "vessels", "against": "itself"} | wish["task"]
     said["tasks"][1]["region"] = wish.get("region", "all")
-    return parse(said, data.resolve(), repr(said))
+    return parse(said, data.resolve(), _dumped(said))
+
+
+def _dumped(said: dict[str, Any]) -> str:
+    """The TOML of parsed TOML: tables, arrays of tables, and the contract's further metrics."""
+    lines: list[str] = []
+    for name, value in said.items():
+        for one in value if isinstance(value, list) else [value]:
+            lines.append(f"[[{name}]]" if isinstance(value, list) else f"[{name}]")
+            lines += [f"{key} = {toml(inner)}" for key, inner in one.items() if key != "also"]
+            for more in one.get("also", []):
+                lines += ["", "[[contract.also]]", *(f"{key} = {toml(inner)}" for key, inner in more.items())]
+            lines.append("")
+    return "\n".join(lines)
 
 
 def main(data: Path, results: Path, page: Path) -> None:

@@ -152,7 +152,7 @@ def population(images: Mapping[str, Any], plan: Mapping[str, Any]) -> dict[str, 
         "cases": len({case["case"] for case in plan["cases"]}),
         "modality": sorted({one["modality"] or declared for one in facts} - {""}),
         "bits": sorted({int(one["bits"]) for one in facts}),
-        "unit": sorted({one["unit"] for one in facts}),
+        "unit": sorted({one["unit"] for one in facts} - {""}),
         "spacing_mm": {"low": spacing.min(axis=0).tolist(), "high": spacing.max(axis=0).tolist(), "axes": "z, y, x"},
         "values": {"low": min(one["low"] for one in facts), "high": max(one["high"] for one in facts)},
         "voxels": {
