@@ -61,6 +61,8 @@ def errors(reference: Pixels, test: Pixels) -> tuple[float, float]:
         # int32 holds every difference of 16-bit values and float64 every sum of their squares: exact, half the memory.
         difference = np.subtract(reference, test, dtype=np.int32).ravel()
         worst = max(int(difference.max(initial=0)), -int(difference.min(initial=0)))
+        if not worst:
+            return 0.0, 0.0
         flat = difference.astype(np.float64)
         flat *= flat  # not flat @ flat: BLAS starts threads of its own under every thread here
         return float(flat.sum()), float(worst)
