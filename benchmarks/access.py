@@ -39,7 +39,9 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--only", default=",".join(NAMES), help="codecs between commas")
-    parser.add_argument("--quick", action="store_true", help="a tiny volume: shows that it runs, the times mean nothing")
+    parser.add_argument(
+        "--quick", action="store_true", help="a tiny volume: shows that it runs, the times mean nothing"
+    )
     given = parser.parse_args(arguments)
     names = [name for name in given.only.split(",") if not any(need.missing() for need in CODECS[name].needs)]
     shape = (24, 96, 96) if given.quick else (300, 512, 512)

@@ -103,9 +103,10 @@ def main(arguments: list[str]) -> None:
             for payload, mask in pool.map(coded, starts):
                 file.write(mask)
                 file.write(payload)
-                payloads.append(payload)
+                payloads.append((payload, mask))
         used, started = time.process_time(), time.perf_counter()
-        for _ in pool.map(decoder(codec), payloads):
+        decode = decoder(codec)
+        for _ in pool.map(lambda coded: (decode(coded[0]), mask_decoded(coded[1])), payloads):
             pass
         print(time.perf_counter() - started, time.process_time() - used)
 
@@ -116,6 +117,13 @@ def mask_encoded(mask: np.ndarray) -> bytes:
 
     tall = np.ascontiguousarray(mask.reshape(-1, mask.shape[2]), np.uint8)
     return imagecodecs.jpegxl_encode(tall, lossless=True, effort=3, bitspersample=1, numthreads=1)
+
+
+def mask_decoded(coded: bytes) -> np.ndarray | None:
+    """What mask_encoded was given, slices below one another."""
+    import imagecodecs
+
+    return imagecodecs.jpegxl_decode(coded, numthreads=1) if coded else None
 
 
 if __name__ == "__main__":

@@ -152,7 +152,9 @@ def main(arguments: list[str]) -> int:
             rows.append(row)
             print(" ".join(row), file=sys.stderr, flush=True)
     print(table(["source", "GB", "slices", "resident GB", "own GB", "ratio", "s", "MB/s"], rows))
-    print(f"\nslimscan compress --codec {given.codec} --ratio {given.ratio:g}; asked: resident under {LIMIT_BYTES / 1e9:g} GB")
+    print(
+        f"\nslimscan compress --codec {given.codec} --ratio {given.ratio:g}; asked: resident under {LIMIT_BYTES / 1e9:g} GB"
+    )
     return int(worst > LIMIT_BYTES and not given.quick)
 
 
