@@ -96,24 +96,51 @@ def lossy(volumes: dict[str, Volume], codecs: list[str], folder: Path, quick: bo
 
 
 def curve(volume: Volume, codec: str, levels: tuple[float, ...], folder: Path) -> list[Receipt]:
-    """Receipts near the levels that the codec reaches: its knob is set by a few slices, the whole volume coded once."""
+    """Receipts near the levels that the codec reaches: its knob is set on a few slices, the whole volume coded once."""
     some = shortened(volume, 32 if CODECS[codec].chunk == "slab" else 8)
-    found: list[Receipt] = []
-    for level in levels:
-        sought = pressed(some, Psnr(level), codec, folder)
-        knob = CODECS[codec].knob
-        if sought.receipt is None or knob is None or (value := finest(sought.receipt.setting)) is None:
-            continue
-        got = pressed(volume, Setting(codec, knob.check(codec, value)), None, folder)
-        if got.receipt is not None and got.receipt.psnr_db is not None:
-            found.append(got.receipt)
-    return list({receipt.setting: receipt for receipt in found}.values())
+    known: dict[float, float] = {}
+    values = sorted({value for level in levels if (value := near(some, codec, level, known, folder)) is not None})
+    receipts = [pressed(volume, Setting(codec, value), None, folder).receipt for value in values]
+    return [receipt for receipt in receipts if receipt is not None and receipt.psnr_db is not None]
 
 
-def finest(setting: str) -> float | None:
-    """The first value of a receipt's setting, "hevc@30..31"; None for lossless."""
-    text = setting.partition("@")[2].split("..")[0]
-    return None if text == "lossless" else float(text)
+def near(volume: Volume, codec: str, level: float, known: dict[float, float], folder: Path) -> float | None:
+    """The knob's value that comes within NEAR_DB of a PSNR, or as near as it can; None where the codec ends before.
+
+    known: places on the knob, 0 coarse to 1 fine, and the PSNR there; it grows.
+    """
+    knob = CODECS[codec].knob
+    assert knob is not None
+    coarse, fine = (knob.high, knob.low) if knob.finer == "low" else (knob.low, knob.high)
+
+    def value(place: float) -> float:
+        between = coarse * (fine / coarse) ** place if knob.scale == "log" else coarse + place * (fine - coarse)
+        return knob.check(codec, min(knob.high, max(knob.low, between)))
+
+    place = 0.5
+    for _ in range(8):
+        if place not in known:
+            receipt = pressed(volume, Setting(codec, value(place)), None, folder).receipt
+            if receipt is None:
+                return None
+            known[place] = math.inf if receipt.psnr_db is None else receipt.psnr_db
+        below = max((at for at, db in known.items() if db <= level), default=None)
+        above = min((at for at, db in known.items() if db > level), default=None)
+        best = min(known, key=lambda at: abs(known[at] - level))
+        if abs(known[best] - level) < NEAR_DB or (above is None and below == 1.0) or (below is None and above == 0.0):
+            break
+        if below is None or above is None:
+            place = 1.0 if above is None else 0.0
+        elif value(below) == value(above):
+            break
+        else:
+            rise = known[above] - known[below]
+            share = (level - known[below]) / rise if math.isfinite(rise) and rise > 0 else 0.5
+            place = below + min(0.9, max(0.1, share)) * (above - below)
+    return value(best) if abs(known[best] - level) < FAR_DB else None
+
+
+NEAR_DB, FAR_DB = 0.7, 3.0  # a level is met within NEAR_DB, or by a coarse knob within FAR_DB, or left out
 
 
 def shortened(volume: Volume, slices: int) -> Volume:
@@ -134,7 +161,7 @@ SHORT: dict[tuple[int, int], Volume] = {}
 def compared(base: list[Receipt], other: list[Receipt]) -> str:
     """The cell: BD-rate on file and payload bytes, and where the codec ends."""
     if len(other) < 2:
-        return "does not reach these"
+        return "refused, or reaches one level at most"
     cells = []
     for size in ("file_bytes", "payload_bytes"):
         first = sorted((float(getattr(r, size)), r.psnr_db or 0.0) for r in base)
