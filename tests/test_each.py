@@ -27,7 +27,7 @@ def test_results_keep_their_order(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["serial", "threads", "processes"])
 def test_an_error_comes_through_as_it_is(name: str) -> None:
-    with pytest.raises(InputError, match="^three$"):
+    with pytest.raises(InputError, match=r"^three$"):
         list(choose(name, 2)(fail_at_three, range(10)))
 
 
