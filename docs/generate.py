@@ -1,4 +1,4 @@
-"""Writes the generated parts of the pages: commands, codecs, formats, metrics.
+"""Writes the generated parts of the pages: commands, codecs, formats, metrics, words of a study.
 
 python docs/generate.py            rewrite what lies between the markers
 python docs/generate.py --check    exit 1, naming the pages, when that would change something
@@ -189,12 +189,53 @@ def _number(value: float) -> str:
     return f"{value:g}" if math.isfinite(value) else ("infinity" if value > 0 else "-infinity")
 
 
+def study_part() -> str:
+    """Every word of a study's TOML, a table of the TOML a section, then those of every kind of task."""
+    from slimscan.study import declared
+    from slimscan.study.tasks import COMMON, KINDS
+
+    parts = [
+        f"### {head}\n\n{_words(words)}"
+        for head, words in (
+            ("[study]", declared.STUDY),
+            ("[cases]", declared.CASES),
+            ("[[codecs]]", declared.CODECS),
+            ("[[tasks]], every kind", COMMON),
+        )
+    ]
+    for name, kind in KINDS.items():
+        parts.append(f'#### kind = "{name}"\n\n{kind.about[0].upper()}{kind.about[1:]}.\n\n{_words(kind.words)}')
+    parts += [
+        f"### {head}\n\n{_words(words)}"
+        for head, words in (
+            ("[metrics]", declared.METRICS),
+            ("[contract]", declared.CONTRACT),
+            ("[[contract.also]]", declared.ALSO),
+            ("[run]", declared.RUN),
+        )
+    ]
+    return "\n\n".join(parts)
+
+
+def _words(words: Sequence[Any]) -> str:
+    from slimscan.study.new import toml
+    from slimscan.study.words import REQUIRED
+
+    rows = []
+    for word in words:
+        allowed = ", ".join(f"`{one}`" for one in word.allowed) or word.range
+        given = "required" if word.default is REQUIRED else "-" if word.default is None else f"`{toml(word.default)}`"
+        rows.append([f"`{word.name}`", word.kind + (f": {allowed}" if allowed else ""), word.help, given])
+    return table(["word", "want", "meaning", "left out"], rows)
+
+
 # page -> {marker: what stands between it and its end}
 PARTS: dict[str, dict[str, Callable[[], str]]] = {
     "commands.md": {"commands": command_part},
     "codecs.md": {"codecs": codec_part},
     "formats.md": {"formats": format_part},
     "metrics.md": {"metrics": metric_part},
+    "study.md": {"study": study_part},
 }
 
 

@@ -2,8 +2,8 @@
 
 A ```console block runs: lines that begin with "$ " are commands of slimscan, what follows is what they print. "..." alone
 stands for any lines, at the end of a line for any rest; numbers may differ by 5 %. A ```python block with ">>>" is a
-doctest. Blocks of a page run in order, in a folder of their own with the images that the project ships. Other blocks
-(```sh, ```text) are only shown.
+doctest. Blocks of a page run in order, in a folder of their own with the images that the project ships and its examples/.
+Other blocks (```sh, ```text) are only shown.
 """
 
 from __future__ import annotations
@@ -19,13 +19,16 @@ import shutil
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from slimscan import CODECS, METRICS
 from slimscan.cli import run
 from slimscan.files import FORMATS
+from slimscan.nouns.study import Code
+from slimscan.study.declared import CASES, CODECS as CODECS_WORDS, CONTRACT, METRICS as METRICS_WORDS, RUN, STUDY
+from slimscan.study.tasks import KINDS
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -75,6 +78,14 @@ def test_every_command_option_codec_format_and_metric_is_named() -> None:
         assert [name for name in names if f"| `{name}` |" not in text] == []
 
 
+def test_every_code_and_word_of_a_study_is_named() -> None:
+    text = (DOCS / "study.md").read_text()
+    words = [word for words in (STUDY, CASES, CODECS_WORDS, METRICS_WORDS, CONTRACT, RUN) for word in words]
+    words += [word for kind in KINDS.values() for word in kind.words]
+    assert [word.name for word in words if f"| `{word.name}` |" not in text] == []
+    assert [code for code in get_args(Code) if f"| `{code}` |" not in text] == []
+
+
 def test_every_page_of_docs_is_reached_from_the_index() -> None:
     text = (DOCS / "index.md").read_text()
     assert [page.name for page in DOCS.glob("*.md") if page.name != "index.md" and f"({page.name})" not in text] == []
@@ -121,6 +132,7 @@ def test_examples_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
     for name, shipped in IMAGES.items():
         shutil.copy(ROOT / "examples" / "data" / shipped, tmp_path / name)
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     names: dict[str, Any] = {}
