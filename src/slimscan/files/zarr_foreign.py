@@ -23,13 +23,13 @@ class _ZarrPixels:
         sizes = dict(zip(axes, array.shape, strict=True))
         colour = (int(sizes["c"]),) if sizes.get("c", 1) > 1 else ()
         self.shape: tuple[int, ...] = (int(sizes.get("z", 1)), int(sizes["y"]), int(sizes["x"]), *colour)
-        self.dtype = np.dtype(array.dtype)
+        self.dtype = np.dtype(array.dtype).newbyteorder("=")
 
     def __getitem__(self, index: slice) -> Pixels:
         start, stop, step = index.indices(self.shape[0])
         pick = {"z": slice(start, stop, step), "y": slice(None), "x": slice(None), "c": slice(None), "t": 0}
         try:
-            got = np.asarray(self._array[tuple(pick[axis] for axis in self._axes)])
+            got = np.asarray(self._array[tuple(pick[axis] for axis in self._axes)]).astype(self.dtype, copy=False)
         except Exception as error:  # zarr's codecs raise many kinds for damaged chunks
             raise CodecError(f"{self._path}: slices {start}..{stop - 1} do not decode ({error})") from error
         left = [axis for axis in self._axes if axis != "t"]
@@ -58,11 +58,22 @@ def read_foreign(path: Path) -> Volume:
         raise NotReadable(f"{path}: a zarr group without OME multiscales; point at an OME-Zarr image or at one array")
     said = images[0]["axes"]
     level = images[0]["datasets"][0]
-    scale = next((t["scale"] for t in level["coordinateTransformations"] if t["type"] == "scale"), [1.0] * len(said))
-    return _volume(path, node[level["path"]], [a["name"] for a in said], scale, [str(a.get("unit", "")) for a in said])
+    scale, shift = [1.0] * len(said), [0.0] * len(said)
+    # Those of the level first, then those of all levels.
+    for step in [*level["coordinateTransformations"], *images[0].get("coordinateTransformations", [])]:
+        if step["type"] == "scale":
+            factors = step["scale"]
+            scale = [a * b for a, b in zip(scale, factors, strict=True)]
+            shift = [a * b for a, b in zip(shift, factors, strict=True)]
+        elif step["type"] == "translation":
+            shift = [a + b for a, b in zip(shift, step["translation"], strict=True)]
+    units = [str(a.get("unit", "")) for a in said]
+    return _volume(path, node[level["path"]], [a["name"] for a in said], scale, units, shift)
 
 
-def _volume(path: Path, array: Any, axes: list[str], scale: list[float], units: list[str]) -> Volume:
+def _volume(
+    path: Path, array: Any, axes: list[str], scale: list[float], units: list[str], shift: list[float] | None = None
+) -> Volume:
     sizes = dict(zip(axes, array.shape, strict=False))
     if (
         not {"y", "x"} <= set(axes)
@@ -75,7 +86,10 @@ def _volume(path: Path, array: Any, axes: list[str], scale: list[float], units: 
             "want z, y, x with at most one time point and 1 or 3 channels: choose one of them first"
         )
     steps = {axis: float(s) * MM.get(unit, 1.0) for axis, s, unit in zip(axes, scale, units, strict=True)}
+    origin = shift or [0.0] * len(axes)
+    starts = {axis: float(s) * MM.get(unit, 1.0) for axis, s, unit in zip(axes, origin, units, strict=True)}
     affine = np.diag([steps["x"], steps["y"], steps.get("z", 1.0), 1.0])
+    affine[:3, 3] = starts["x"], starts["y"], starts.get("z", 0.0)
     pixels = _ZarrPixels(array, axes, path)
     if 0 in pixels.shape:
         raise InputError(f"{path}: the image has no voxels (shape {pixels.shape})")
