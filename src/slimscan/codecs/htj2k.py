@@ -51,5 +51,6 @@ CODEC = Codec(
     encode=encode,
     decode=decode,
     zarr_name="imagecodecs_jpeg2k",
+    zarr_bits=False,
     note="the fastest of the wavelets",
 )

@@ -46,5 +46,6 @@ CODEC = Codec(
     encode=encode,
     decode=decode,
     zarr_name="imagecodecs_jpegls",
+    zarr_bits=False,
     note="no voxel is off by more than NEAR",
 )

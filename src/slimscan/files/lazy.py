@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from slimscan.nouns import Pixels, Volume
+from slimscan.nouns import Lazy, Pixels, Volume
 
 SLAB_BYTES = 16 << 20
 
@@ -39,7 +39,7 @@ class Slices:
         return np.asarray(self[0 : self.shape[0]], dtype)
 
 
-def native(pixels: Pixels) -> Pixels | Slices:
+def native(pixels: Pixels | Lazy) -> Pixels | Lazy:
     """The pixels in this machine's byte order: themselves, or swapped slice by slice as they are asked for."""
     if pixels.dtype.isnative:
         return pixels

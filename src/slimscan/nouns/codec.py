@@ -111,7 +111,8 @@ class Codec:
     decode(payload, layout): the same shape and dtype; CodecError for damaged bytes.
     lossless: value None is allowed and exact. bounded: the knob is a bound on the largest error in stored units.
     chunk: one slice a chunk, or a slab of `depth` slices. zarr_name: its name in imagecodecs-zarr when a payload
-    is a bare standard codestream of an unsigned slice that others can read.
+    is a bare standard codestream of an unsigned slice that others can read. zarr_bits: whether that codestream says its
+    bits, so that their decoders clamp an overshoot to them as ours do.
     """
 
     name: str
@@ -127,6 +128,7 @@ class Codec:
     needs: tuple[Needs, ...] = (IMAGECODECS,)
     depth: int = 1
     zarr_name: str = ""
+    zarr_bits: bool = True
     threads: bool = True
     note: str = ""
 

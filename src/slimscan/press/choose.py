@@ -13,7 +13,7 @@ import numpy as np
 from slimscan.codecs import admit
 from slimscan.codecs import codec as find_codec
 from slimscan.each import Each
-from slimscan.errors import InputError, TargetUnreachable
+from slimscan.errors import InputError, LayoutRefused, TargetUnreachable
 from slimscan.nouns import Codec, Knob, Layout, Lossless, MaxError, Peak, Psnr, Ratio, Setting, Target, Volume
 from slimscan.press.allot import Found
 from slimscan.press.goal import Goal, bytes_goal, error_goal, psnr_goal
@@ -23,7 +23,7 @@ from slimscan.press.scheme import Scheme
 from slimscan.press.search import Curve, Unreachable, search_volume
 from slimscan.press.search_each import search_each
 from slimscan.press.store import chunk_pieces
-from slimscan.press.survey import Survey
+from slimscan.press.survey import EXACT, Survey
 
 Per = Literal["volume", "slice"]
 
@@ -76,16 +76,21 @@ def stored_peak(volume: Volume, seen: Survey) -> float:
 def scheme_of(case: Case, found: Codec) -> Scheme:
     """How this codec codes this case; LayoutRefused when it cannot."""
     exact = isinstance(case.target, Lossless) or (isinstance(case.target, Setting) and case.target.value is None)
+    if not exact and max(case.seen.high, -case.seen.low) >= EXACT and np.dtype(case.volume.pixels.dtype).kind in "iu":
+        raise LayoutRefused(
+            f"{case.volume.source or 'volume'}: integers of 2**53 and more cannot be measured to one unit, the largest is "
+            f"{case.seen.high:g}; use --lossless, or subtract an offset first"
+        )
     background = None if exact or case.plain else case.seen.background
     grid = grid_for(case.volume, case.seen, background=background is not None)
     if case.plain:
         grid = plain_grid(case.volume, case.seen)
-    elif exact and not grid.exact:
+    elif exact and not (grid.exact and case.seen.plain):
         dtype = stored_dtype(case.volume)
         grid = Grid(dtype, 0.0, 1.0, 8 * np.dtype(dtype).itemsize, dtype)
     depth = found.depth if found.chunk == "slab" else 1
     admit(found, Layout((1, *case.volume.shape[1:]), grid.code_dtype, grid.bits))
-    return Scheme(found.name, grid, depth, background)
+    return Scheme(found.name, grid, depth, background, exact=exact)
 
 
 def part_of(slices: int, depth: int) -> list[Piece]:
@@ -195,7 +200,7 @@ def _bound(knob: Knob, grid: Grid, aim: float) -> float:
 def _sentence(case: Case, found: Codec, goal: Goal, reached: Unreachable) -> str:
     assert found.knob is not None
     where = case.volume.source or "volume"
-    value = "" if reached.value is None else f"{found.knob.name} {reached.value:g}"
+    value = "exact codes" if reached.value is None else f"{found.knob.name} {reached.value:g}"
     asked = f"{where}: {_option(case.target)} cannot be met by {found.name}"
     if reached.end == "between" and reached.beyond is None:
         told = _told(case, goal, reached.got)
@@ -218,6 +223,8 @@ def _sentence(case: Case, found: Codec, goal: Goal, reached: Unreachable) -> str
     if goal.measure == "sse":
         db = 10 * math.log10(goal.limit / max(reached.got, 1e-12))
         limit = case.target.db if isinstance(case.target, Psnr) else 0.0
+        if reached.value is None:
+            return f"{asked}: its 16 bits for these samples end at {limit + db:.2f} dB; ask for at most that, or --lossless"
         return f"{asked}: its finest setting, {value}, gives {limit + db:.2f} dB; ask for at most that, or take another codec"
     return (
         f"{asked}: its finest setting, {value}, leaves an error of {reached.got:g}; ask for that, or take another codec"

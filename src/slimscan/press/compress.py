@@ -25,7 +25,7 @@ from slimscan.press.scheme import Scheme
 from slimscan.press.search import Curve
 from slimscan.press.staging import admit_output, room, staged
 from slimscan.press.store import RECEIPT
-from slimscan.press.survey import survey
+from slimscan.press.survey import survey, usable
 from slimscan.press.verify import Measured, checks, measure, ratio_check
 
 IN_MEMORY = 512 << 20  # volumes up to this many bytes are held decoded; larger ones are read again for every pass
@@ -80,7 +80,7 @@ def compress(
     name = target.codec if isinstance(target, Setting) else codec
     if name not in (None, "auto"):
         admit_codec(kind, find_codec(name).name, output)
-    volume = _in_memory(source if isinstance(source, Volume) else lazy(source))
+    volume = _in_memory(usable(source if isinstance(source, Volume) else lazy(source)))
     slices = volume.shape[0] if volume.shape else 0
     seen = survey(volume, threads())
     case = Case(
@@ -150,18 +150,19 @@ def _write(order: Order, case: Case, prober: Prober, pieces: list[Piece], found:
     measured: Measured | None = None
     if order.verify:
         measured = measure(volume, written.decode, pieces, threads(), scheme.background)
-    promised = checks(order.target, measured, peak, str(order.peak)) if measured else []
+    promised = checks(order.target, measured, peak, str(order.peak), case.per) if measured else []
     receipt = sign(order, case, scheme, values, prober.log, written.payload_bytes, measured, promised)
     written.finish(travelling(receipt, measured))
     receipt = receipt.on_disk(_size(hidden))
     exact = all(value is None for value in values)
+    rounds = not scheme.grid.exact
     if order.kind == "pixels":  # decoded pixels have a size of their own
         promised = [
             *promised,
-            *ratio_check(order.target, case.per, receipt.ratio_payload, exact, of="the codec's bytes"),
+            *ratio_check(order.target, case.per, receipt.ratio_payload, exact, of="the codec's bytes", rounds=rounds),
         ]
     else:
-        promised = [*promised, *ratio_check(order.target, case.per, receipt.ratio, exact)]
+        promised = [*promised, *ratio_check(order.target, case.per, receipt.ratio, exact, rounds=rounds)]
     seconds = time.perf_counter() - order.started
     speed = receipt.raw_bytes / 1e6 / seconds
     return replace(receipt, checks=tuple(promised), seconds=seconds, megabytes_per_second=speed)
@@ -214,7 +215,7 @@ def _admit_lossy(volume: Volume, target: Target) -> None:
 
 def _default(case: Case) -> str:
     """The codec when none is named: JPEG 2000, or one that takes floats when they must be kept exactly."""
-    fits = case.seen.whole and case.seen.high - case.seen.low <= 65535
+    fits = case.seen.plain and case.seen.high - case.seen.low <= 65535
     return FLOATS if isinstance(case.target, Lossless) and not fits else "jpeg2000"
 
 

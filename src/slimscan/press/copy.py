@@ -24,7 +24,7 @@ from slimscan.press.outputs import guess_overhead, write_box
 from slimscan.press.probe import Job, Piece, Prober, run_job
 from slimscan.press.receipt import sign, travelling
 from slimscan.press.store import RECEIPT, chunk_pieces
-from slimscan.press.survey import Survey, survey
+from slimscan.press.survey import Survey, survey, usable
 from slimscan.press.verify import checks, measure, ratio_check
 
 Values = tuple[float | None, ...]
@@ -56,6 +56,7 @@ class Copier:
     _folder: tempfile.TemporaryDirectory[str] | None = None
 
     def __post_init__(self) -> None:
+        self.volume = usable(self.volume)
         pixels = self.volume.pixels
         if not isinstance(pixels, np.ndarray):
             self.volume = replace(self.volume, pixels=np.asarray(pixels[0 : pixels.shape[0]]))
@@ -127,13 +128,13 @@ def _once(case: Case, prober: Prober, known: Values | None, peak: Peak, started:
     written = write_box(place, volume, scheme, case.bits, payloads, RECEIPT)
     decoded = [written.decode(index) for index in range(len(pieces))]
     measured = measure(volume, lambda index: decoded[index], pieces, case.each, scheme.background)
-    promised = checks(case.target, measured, case.peak(peak), str(peak))
+    promised = checks(case.target, measured, case.peak(peak), str(peak), case.per)
     order = Order(Path(volume.source), "box", case.target, peak, True, False, started)
     receipt = sign(order, case, scheme, values, (), written.payload_bytes, measured, promised)
     written.finish(travelling(receipt, measured))
     receipt = receipt.on_disk(place.stat().st_size)
     exact = all(value is None for value in values)
-    promised = [*promised, *ratio_check(case.target, case.per, receipt.ratio, exact)]
+    promised = [*promised, *ratio_check(case.target, case.per, receipt.ratio, exact, rounds=not scheme.grid.exact)]
     seconds = time.perf_counter() - started
     receipt = replace(
         receipt, checks=tuple(promised), seconds=seconds, megabytes_per_second=receipt.raw_bytes / 1e6 / seconds

@@ -77,6 +77,9 @@ def grid_for(volume: Volume, seen: Survey, *, background: bool = False) -> Grid:
     high, low = int(top), int(bottom)
     shifted = low if low < 0 or dtype not in ("uint8", "uint16") or high.bit_length() > (high - low).bit_length() else 0
     bits = max(1, (high - shifted).bit_length())
+    if shifted and np.dtype(dtype).kind in "iu":
+        # The largest code must be a value of the type, or a decoder that overshoots 255 would wrap around to 0.
+        shifted = min(shifted, int(np.iinfo(dtype).max) - (2**bits - 1))
     return Grid(dtype, float(shifted), 1.0, bits, "uint8" if bits <= 8 else "uint16")
 
 

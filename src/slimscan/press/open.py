@@ -63,17 +63,14 @@ class ChunkedPixels:
         depth = self._scheme.depth
         touched = sorted({z // depth for z in wanted})
         if len(touched) == 1:
-            held = self.chunk(touched[0])
-            return (
-                held[np.array(wanted) - touched[0] * depth]
-                if wanted.step != 1
-                else held[wanted[0] - touched[0] * depth : wanted[-1] + 1 - touched[0] * depth]
-            )
+            rows = np.array(wanted) - touched[0] * depth
+            return np.take(self.chunk(touched[0]), rows, axis=0)  # a copy: the caller may write to it
         out = np.empty((len(wanted), *self.shape[1:]), self.dtype)
+        row = 0
         for number, held in zip(touched, threads()(self.chunk, touched), strict=True):
-            for row, z in enumerate(wanted):
-                if z // depth == number:
-                    out[row] = held[z - number * depth]
+            while row < len(wanted) and wanted[row] // depth == number:
+                out[row] = held[wanted[row] - number * depth]
+                row += 1
         return out
 
 
@@ -103,8 +100,8 @@ class Opened:
 
     def __getitem__(self, index: Any) -> Any:
         parts = index if isinstance(index, tuple) else (index,)
-        if Ellipsis in parts:
-            at = parts.index(Ellipsis)
+        at = next((place for place, part in enumerate(parts) if part is Ellipsis), None)
+        if at is not None:
             parts = (*parts[:at], *[slice(None)] * (len(self.shape) - len(parts) + 1), *parts[at + 1 :])
         first, rest = (parts[0], parts[1:]) if parts else (slice(None), ())
         if isinstance(first, slice):

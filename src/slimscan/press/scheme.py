@@ -33,6 +33,7 @@ class Scheme:
     """codec: its name. depth: slices a chunk. background: stored value that is restored exactly, or None.
 
     fill: code that stands where background was. bare: chunks are codestreams without an envelope.
+    exact: every chunk is coded without loss; known to a writer only.
     """
 
     codec: str
@@ -40,6 +41,7 @@ class Scheme:
     depth: int
     background: float | None = None
     fill: int = 0
+    exact: bool = False
 
     @property
     def bare(self) -> bool:

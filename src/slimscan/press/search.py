@@ -190,8 +190,10 @@ def search_volume(
             return Found((None,) * len(chunks), tuple(tried[-1][1]))
     elif goal.measure != "bytes" and allowed is None:
         raise Unreachable("finest", tried[-1][0], goal.of(tried[-1][1]))
+    if all(goal.of(samples) > goal.limit for _, samples in tried):  # exact codes of a grid that rounds
+        raise Unreachable("finest", tried[-1][0], goal.of(tried[-1][1]))
     mixed = allot(goal, tried)
-    if 0 < goal.of(mixed.samples) < goal.least and mixed.values[0] is not None:
+    if 0 < goal.of(mixed.samples) < goal.least and (goal.measure == "sse" or mixed.values[0] is not None):
         # Too few chunks to mix: say the nearest on both sides.
         above = min((goal.of(samples) for _, samples in tried if goal.of(samples) > goal.limit), default=None)
         raise Unreachable("between", mixed.values[0], goal.of(mixed.samples), above)

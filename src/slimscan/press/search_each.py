@@ -56,7 +56,17 @@ def search_each(
                 ahead[index] = further
         places = ahead
     values = _chosen(found, axis, prober, chunks, curves)
-    return Found(tuple(values), tuple(prober.run(chunks, values)))
+    samples = prober.run(chunks, values)
+    for chunk, value, goal, sample in zip(chunks, values, goals, samples, strict=True):
+        if value is None and goal.of([sample]) > goal.limit:  # exact codes of a grid that rounds
+            raise _short(chunk, None, goal.of([sample]), goal, goals)
+    return Found(tuple(values), tuple(samples))
+
+
+def _short(chunk: Piece, value: Value, got: float, goal: Goal, goals: Sequence[Goal]) -> Unreachable:
+    """What the finest value of a chunk gives, a squared error as if the whole volume were like it."""
+    share = goal.limit / sum(each.limit for each in goals) if goal.measure == "sse" else 1.0
+    return Unreachable(f"finest for slices {chunk[0]}..{chunk[1] - 1}", value, got / share if share else got)
 
 
 def _rough(
@@ -81,23 +91,22 @@ def _rough(
 
 
 def _chosen(found: Codec, axis: Axis, prober: Prober, chunks: Sequence[Piece], curves: Sequence[Curve]) -> list[Value]:
-    """Of every chunk's probes the one that uses its limit best; a coarse knob passes unused bytes on to the next."""
+    """Of every chunk's probes the one that uses its limit best."""
     values: list[Value] = []
-    passes_on = found.knob is not None and found.knob.step > 0 and curves[0].goal.measure == "bytes"
-    unused = 0.0
     for chunk, curve in zip(chunks, curves, strict=True):
-        carried = curve.goal.limit + (unused if passes_on else 0.0)
-        allowed = {place: got for place, got in curve.points.items() if got <= carried}
+        allowed = {place: got for place, got in curve.points.items() if got <= curve.goal.limit}
         if allowed:
             place = max(allowed, key=lambda place: (allowed[place], place if curve.goal.measure == "bytes" else -place))
             values.append(axis.value(place))
-            unused = carried - allowed[place]
         elif curve.goal.measure != "bytes" and found.lossless:
             values.append(None)
         else:
-            end = "coarsest" if curve.goal.measure == "bytes" else "finest"
-            place = (min if end == "coarsest" else max)(curve.points)
-            raise Unreachable(f"{end} for slices {chunk[0]}..{chunk[1] - 1}", axis.value(place), curve.points[place])
+            if curve.goal.measure != "bytes":
+                place = max(curve.points)
+                raise _short(chunk, axis.value(place), curve.points[place], curve.goal, [one.goal for one in curves])
+            place = min(curve.points)
+            end = f"coarsest for slices {chunk[0]}..{chunk[1] - 1}"
+            raise Unreachable(end, axis.value(place), curve.points[place])
     return _exact_where_smaller(found, prober, chunks, curves, values)
 
 

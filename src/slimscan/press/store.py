@@ -98,8 +98,11 @@ def shard_key(volume: Volume) -> str:
 
 def _pixel_codecs(scheme: Scheme) -> list[dict[str, Any]]:
     """How zarr turns chunks into pixels: by imagecodecs-zarr's names where a chunk is a bare standard codestream."""
-    standard = codec(scheme.codec).zarr_name
-    if not (standard and scheme.bare and scheme.grid.exact and np.dtype(scheme.grid.dtype).kind in "iu"):
+    found = codec(scheme.codec)
+    standard = found.zarr_name
+    full = scheme.grid.bits == 8 * np.dtype(scheme.grid.code_dtype).itemsize
+    clamped = scheme.exact or found.zarr_bits or full  # else an overshoot of loss comes back as it is, or wrapped around
+    if not (standard and clamped and scheme.bare and scheme.grid.exact and np.dtype(scheme.grid.dtype).kind in "iu"):
         return [{"name": "slimscan", "configuration": scheme.as_json()}]
     bare = {"name": standard, "configuration": {}}
     if scheme.grid.identity:

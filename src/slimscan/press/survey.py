@@ -7,17 +7,19 @@ must be known of the whole volume first. It is one pass over the slices, far che
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 
 from slimscan.each import Each, serial
 from slimscan.errors import InputError
+from slimscan.files.lazy import native
 from slimscan.nouns import Pixels, Volume
 
 BACKGROUND_SHARE = 0.01  # of all voxels must have the smallest value before it is called background
 BACKGROUND_FLAT = 0.8  # of those must lie in flat 2x2 blocks: scattered zeros are noise, not background
+EXACT = 2**53  # float64 holds every integer below
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,7 @@ class Survey:
     """low, high: smallest and largest stored value; inside_low, inside_high: the same without background.
 
     whole: every value is an integer. background: the value that must come back exactly, or None. samples: their number.
+    plain: whole numbers below 2**53 and no -0.0, so that float64 and integer codes hold every one of them bit for bit.
     """
 
     low: float
@@ -34,6 +37,7 @@ class Survey:
     whole: bool
     background: float | None
     samples: int
+    plain: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,7 @@ class _Part:
     nan: int
     first_nan: tuple[int, ...]
     outside: int
+    signed_zero: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,17 @@ class _Inside:
     high: float
     count: int
     flat: int
+
+
+def usable(volume: Volume) -> Volume:
+    """The volume with samples in this machine's byte order; InputError when its geometry is not made of finite numbers."""
+    numbers = [*np.asarray(volume.affine_mm, np.float64).ravel(), volume.slope, volume.intercept]
+    if not np.isfinite(numbers).all():
+        raise InputError(
+            f"{volume.source or 'volume'}: the affine, slope or intercept holds NaN or infinity; give finite numbers"
+        )
+    pixels = native(volume.pixels)
+    return volume if pixels is volume.pixels else replace(volume, pixels=pixels)
 
 
 def survey(volume: Volume, each: Each = serial) -> Survey:
@@ -91,7 +107,9 @@ def survey(volume: Volume, each: Each = serial) -> Survey:
             inside = (min(part.low for part in ranges), max(part.high for part in ranges))
         else:
             background = None
-    return Survey(low, high, *inside, all(part.whole for part in parts), background, voxels)
+    whole = all(part.whole for part in parts)
+    plain = whole and max(high, -low) < EXACT and not any(part.signed_zero for part in parts)
+    return Survey(low, high, *inside, whole, background, voxels, plain)
 
 
 def _background(volume: Volume, parts: Iterable[_Part], low: float, high: float, voxels: int) -> float | None:
@@ -122,12 +140,14 @@ def _inside(volume: Volume, step: int, background: float, lowest: bool, start: i
 
 def _look(volume: Volume, step: int, start: int) -> _Part:
     pixels = volume.slices(start, min(start + step, volume.shape[0]))
+    signed_zero = False
     if pixels.dtype.kind == "f":
         bad = ~np.isfinite(pixels)
         if bad.any():
             first = np.unravel_index(int(np.argmax(bad)), bad.shape)
             return _Part(0, 0, False, 0, int(bad.sum()), tuple(int(i) for i in first), 0)
         whole = bool((pixels == np.rint(pixels)).all())
+        signed_zero = bool((np.signbit(pixels) & (pixels == 0)).any())
     elif pixels.dtype.kind in "iu":
         whole = True
     else:
@@ -137,7 +157,7 @@ def _look(volume: Volume, step: int, start: int) -> _Part:
     low, high = pixels.min(), pixels.max()
     at_low = int(np.count_nonzero(pixels == low))
     outside = int(np.count_nonzero(pixels == volume.padding)) if volume.padding is not None else 0
-    return _Part(float(low), float(high), whole, at_low, 0, (), outside)
+    return _Part(float(low), float(high), whole, at_low, 0, (), outside, signed_zero)
 
 
 def _flat(mask: Pixels) -> int:
