@@ -69,9 +69,7 @@ def _short(chunk: Piece, value: Value, got: float, goal: Goal, goals: Sequence[G
     return Unreachable(f"finest for slices {chunk[0]}..{chunk[1] - 1}", value, got / share if share else got)
 
 
-def _rough(
-    axis: Axis, prober: Prober, chunks: Sequence[Piece], part: Sequence[Piece], goals: Sequence[Goal]
-) -> Curve:
+def _rough(axis: Axis, prober: Prober, chunks: Sequence[Piece], part: Sequence[Piece], goals: Sequence[Goal]) -> Curve:
     """Where a part of the volume meets its share of all goals."""
     goal = goals[0]
     if goal.measure != "worst":

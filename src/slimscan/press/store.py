@@ -101,7 +101,9 @@ def _pixel_codecs(scheme: Scheme) -> list[dict[str, Any]]:
     found = codec(scheme.codec)
     standard = found.zarr_name
     full = scheme.grid.bits == 8 * np.dtype(scheme.grid.code_dtype).itemsize
-    clamped = scheme.exact or found.zarr_bits or full  # else an overshoot of loss comes back as it is, or wrapped around
+    clamped = (
+        scheme.exact or found.zarr_bits or full
+    )  # else an overshoot of loss comes back as it is, or wrapped around
     if not (standard and clamped and scheme.bare and scheme.grid.exact and np.dtype(scheme.grid.dtype).kind in "iu"):
         return [{"name": "slimscan", "configuration": scheme.as_json()}]
     bare = {"name": standard, "configuration": {}}
