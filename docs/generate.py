@@ -17,6 +17,7 @@ from typing import Any
 
 DOCS = Path(__file__).parent
 EXAMPLE = DOCS.parent / "examples" / "data" / "ct_spleen.nii.gz"
+STUDY = DOCS.parent / "examples" / "demo_study.toml"
 
 Cells = Sequence[Sequence[str]]
 
@@ -47,6 +48,9 @@ def json_keys() -> dict[str, list[str]]:
     from slimscan.press.about import about
     from slimscan.press.compare import Comparison
     from slimscan.press.decompress import Decoded
+    from slimscan.study.needs import needs
+    from slimscan.study.plan import fix, load
+    from slimscan.study.run import Summary
 
     return {
         "compress": [field.name for field in fields(Receipt)],
@@ -54,6 +58,8 @@ def json_keys() -> dict[str, list[str]]:
         "info": list(about(EXAMPLE)),
         "codecs": [f"codecs[].{key}" for key in codec_facts("jpeg2000")],
         "compare": [field.name for field in fields(Comparison)],
+        "study plan": list(needs(fix(load(STUDY)))),
+        "study run": [field.name for field in fields(Summary)],
     }
 
 

@@ -27,8 +27,8 @@ from slimscan import CODECS, METRICS
 from slimscan.cli import run
 from slimscan.files import FORMATS
 from slimscan.nouns.study import Code
-from slimscan.study.declared import CASES, CODECS as CODECS_WORDS, CONTRACT, METRICS as METRICS_WORDS, RUN, STUDY
-from slimscan.study.tasks import KINDS
+from slimscan.study import declared
+from slimscan.study.tasks import COMMON, KINDS
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -80,8 +80,8 @@ def test_every_command_option_codec_format_and_metric_is_named() -> None:
 
 def test_every_code_and_word_of_a_study_is_named() -> None:
     text = (DOCS / "study.md").read_text()
-    words = [word for words in (STUDY, CASES, CODECS_WORDS, METRICS_WORDS, CONTRACT, RUN) for word in words]
-    words += [word for kind in KINDS.values() for word in kind.words]
+    tables = [declared.STUDY, declared.CASES, declared.CODECS, declared.METRICS, declared.CONTRACT, declared.RUN]
+    words = [word for some in (*tables, COMMON, *(kind.words for kind in KINDS.values())) for word in some]
     assert [word.name for word in words if f"| `{word.name}` |" not in text] == []
     assert [code for code in get_args(Code) if f"| `{code}` |" not in text] == []
 
