@@ -143,7 +143,7 @@ def _pooled(make: Callable[[], Executor], count: int) -> Each:
                 return pool.submit(function, item)
 
         try:
-            yield from _ordered(submit, items, 2 * count)
+            yield from _ordered(submit, items, count + 1)  # items may be slabs of many megabytes
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 

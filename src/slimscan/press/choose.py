@@ -27,6 +27,8 @@ from slimscan.press.survey import EXACT, Survey
 
 Per = Literal["volume", "slice"]
 
+SLAB_BYTES = 96 << 20  # of raw samples in one chunk, at most: a few slabs are under way at once
+
 
 @dataclass(frozen=True)
 class Case:
@@ -88,9 +90,17 @@ def scheme_of(case: Case, found: Codec) -> Scheme:
     elif exact and not (grid.exact and case.seen.plain):
         dtype = stored_dtype(case.volume)
         grid = Grid(dtype, 0.0, 1.0, 8 * np.dtype(dtype).itemsize, dtype)
-    depth = found.depth if found.chunk == "slab" else 1
+    depth = _depth(case.volume, found)
     admit(found, Layout((1, *case.volume.shape[1:]), grid.code_dtype, grid.bits))
     return Scheme(found.name, grid, depth, background, exact=exact)
+
+
+def _depth(volume: Volume, found: Codec) -> int:
+    """Slices a chunk: the codec's own, fewer where slices are so large that a slab would fill the memory."""
+    if found.chunk != "slab":
+        return 1
+    slice_bytes = int(np.prod(volume.shape[1:])) * np.dtype(volume.pixels.dtype).itemsize
+    return min(found.depth, max(1, SLAB_BYTES // max(1, slice_bytes)))
 
 
 def part_of(slices: int, depth: int) -> list[Piece]:
@@ -101,6 +111,8 @@ def part_of(slices: int, depth: int) -> list[Piece]:
     elif depth > 1 and slices >= 24:
         run = min(depth, max(4, slices // 16))
         return [(start, start + run) for start in (slices // 4 - run // 2, 3 * slices // 4 - run // 2)]
+    elif depth == 1 and slices >= 4:
+        count = slices // 4
     else:
         return pieces
     picks = sorted({int((index + 0.5) * len(pieces) / count) for index in range(count)})

@@ -12,7 +12,7 @@ import numpy as np
 from slimscan import files
 from slimscan.each import threads
 from slimscan.errors import CheckFailed, InputError
-from slimscan.files.ozx import is_box, open_box
+from slimscan.files.ozx import is_box, is_ours, open_box
 from slimscan.nouns import Check
 from slimscan.press.open import lazy
 from slimscan.press.outputs import kind_of
@@ -82,7 +82,7 @@ def decompress(
 
 
 def _has_receipt(path: Path) -> bool:
-    return is_box(path) and path.suffix in (".ozx", ".zarr")
+    return is_box(path) and is_ours(path)
 
 
 def _folder_bytes(path: Path) -> int:

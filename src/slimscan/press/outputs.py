@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -140,16 +140,25 @@ def write_other(
         files.write(replace(volume, pixels=decoded), path)
         payload_bytes = sum(len(payload(index)) for index in range(len(pieces)))
     else:
-        frames = [payload(index) for index in range(len(pieces))]
-        payload_bytes = sum(map(len, frames))
-        _write_frames(kind, path, volume, scheme, frames, lossless)
+        payload_bytes = 0
+
+        def frames() -> Iterator[bytes]:
+            nonlocal payload_bytes
+            for index in range(len(pieces)):
+                frame = payload(index)
+                payload_bytes += len(frame)
+                yield frame
+
+        _write_frames(kind, path, volume, scheme, frames(), lossless)
     back = files.read(path)
     if back.shape != volume.shape:
         raise InputError(f"{path}: a volume of shape {volume.shape} comes back as {back.shape}; write .ozx instead")
     return Written(payload_bytes, lambda index: back.slices(*pieces[index]), lambda _receipt: None)
 
 
-def _write_frames(kind: Kind, path: Path, volume: Volume, scheme: Scheme, frames: list[bytes], lossless: bool) -> None:
+def _write_frames(
+    kind: Kind, path: Path, volume: Volume, scheme: Scheme, frames: Iterable[bytes], lossless: bool
+) -> None:
     if kind == "tiff":
         from slimscan.files import tiffwrite
 

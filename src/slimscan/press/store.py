@@ -190,7 +190,10 @@ METHODS = {
 def _history(box: Box) -> dict[str, Any]:
     """That these pixels were compressed with loss, for whoever writes them on: {"lossy": {ratio, method}} or nothing."""
     receipt = receipt_of(box)
-    if not receipt or receipt.get("identical") or str(receipt["setting"]).endswith("@lossless"):
+    exact = receipt.get("identical")
+    if exact is None and receipt:  # it was not read back
+        exact = str(receipt["setting"]).endswith("@lossless")
+    if not receipt or exact:
         return {}
     name = str(receipt["codec"])
     method = METHODS.get(name.split("-")[0], name.upper()[:16])
