@@ -9,6 +9,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 import warnings
 from pathlib import Path
 
@@ -103,20 +104,23 @@ def test_kill_9_at_random_moments(study, tmp_path):
     child += [str(tmp_path / "out"), "--each", "serial"]
     moments = random.Random(5)
     kills = 0
-    for attempt in range(12):
-        process = subprocess.Popen(child, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=os.environ)
-        try:
-            process.wait(moments.uniform(0.9, 2.2) + 0.6 * attempt)
+    while kills < 6:
+        enough = known(tmp_path / "out") + moments.randint(1, 6000)  # bytes of results after which this child dies
+        process = subprocess.Popen(child, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ)
+        while process.poll() is None and known(tmp_path / "out") < enough:
+            time.sleep(0.002)
+        if process.poll() is not None:
             break
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            kills += 1
-        finally:
-            assert process.stderr is not None
-            process.stderr.close()
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        kills += 1
     assert kills > 0
     assert go(toml, tmp_path / "out") == whole
+
+
+def known(folder: Path) -> int:
+    """Bytes of results that a run has put on the disk."""
+    return sum(path.stat().st_size for path in (folder / "cache").rglob("*.jsonl"))
 
 
 def test_an_unchanged_study_computes_nothing(study, tmp_path):
