@@ -38,6 +38,9 @@ def command(
         pairs.append(("real value", f"{facts['slope']:g} x stored + {facts['intercept']:g} {facts['unit']}".rstrip()))
     if facts["padding"] is not None:
         pairs.append(("padding", f"{facts['padding']}"))
+    told = facts["header"].get("certificate")
+    if told:
+        pairs.append(("certificate", f"{told['study']}: certified {told['certified']}, used {told['used']}"))
     say_pairs(pairs)
     if facts["receipt"]:
         _tell(facts["receipt"])
