@@ -46,7 +46,9 @@ class Writer:
         self.path = path
         self.places: list[tuple[int, int]] = []  # (offset, length) of every chunk, once the shard is written
         self.shard_path = path
-        self._zip = None if path.suffix.lower() == ".zarr" or path.is_dir() else zipfile.ZipFile(path, "w", zipfile.ZIP_STORED)
+        self._zip = (
+            None if path.suffix.lower() == ".zarr" or path.is_dir() else zipfile.ZipFile(path, "w", zipfile.ZIP_STORED)
+        )
         if self._zip is None:
             path.mkdir(exist_ok=True)
         else:
