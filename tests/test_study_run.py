@@ -216,10 +216,10 @@ def test_an_unreachable_level_is_told(tmp_path):
 
 
 def test_a_matched_codec_reaches_the_psnr_of_the_other(tmp_path):
-    toml = TOML.replace("settings = [60, 40, 25]", "psnr = [46, 44]").replace(
+    toml = TOML.replace("settings = [60, 40, 25]", "psnr = [50, 45]").replace(
         "settings = [0.2, 3]", 'match = "jpeg2000"'
     )
-    go(make(tmp_path, 2, toml), tmp_path / "out")
+    go(make(tmp_path, 2, toml, (32, 32, 32)), tmp_path / "out")  # slices enough to meet a PSNR closely
     rows = table.read(tmp_path / "out" / "trials.parquet")
     reached = {(row["image"], row["codec"], row["level"]): row["psnr_db"] for row in rows}
     for (image, codec, level), psnr in reached.items():
