@@ -33,6 +33,7 @@ HOPEFUL = {
 REACH = 1.12  # candidates within 12 % of the best on the part are encoded whole
 FINALISTS = 3
 PART_STEPS = 3
+SLACK = 1.15  # how far a part of the volume may miss the goal at the knob's end
 
 
 @dataclass
@@ -183,10 +184,18 @@ def _look(candidate: Candidate, case: Case, prober: Prober, part: list[Piece], s
     candidate.curve = curve
     near = curve.nearest(2)
     allowed, forbidden = curve.bracket()
+    got = scaled.of(on(axis.value(near[0])))
     at_end = curve.next(axis) is None
-    if at_end and allowed is None and (goal.measure == "bytes" or not candidate.codec.lossless):
-        raise Unreachable("coarsest" if goal.measure == "bytes" else "finest", axis.value(near[0]), 0.0)
-    if at_end and forbidden is None and goal.measure == "bytes" and not candidate.codec.lossless:
+    # A part may miss what the whole volume reaches: only what is clearly out of reach is refused here.
+    too_much = allowed is None and got > scaled.limit * SLACK
+    too_little = forbidden is None and got < scaled.least / SLACK
+    if at_end and goal.measure == "bytes" and too_much:
+        raise Unreachable("coarsest", axis.value(near[0]), 0.0)
+    if (
+        at_end
+        and not candidate.codec.lossless
+        and ((goal.measure == "bytes" and too_little) or (goal.measure != "bytes" and too_much))
+    ):
         raise Unreachable("finest", axis.value(near[0]), 0.0)
     at = [(scaled.of(on(axis.value(place))), _score(goal, on(axis.value(place)))) for place in near]
     candidate.score = _at_goal(at, scaled.aim) / share
