@@ -7,6 +7,9 @@ overshoot at the top of full-range samples (255 becomes 0); OpenJPEG's clamps. H
 
 from __future__ import annotations
 
+import threading
+from functools import cache
+
 import imagecodecs
 import numpy as np
 
@@ -17,10 +20,13 @@ from slimscan.codecs.samples import restored
 from slimscan.nouns import Codec, Holds, Knob, Layout, Pixels
 
 FINEST = 1e-5  # relative to full scale; below it the library takes the step for 0
+_FIRST = threading.Lock()
 
 
 def encode(pixels: Pixels, layout: Layout, value: float | None) -> bytes:
     """One slice (1, y, x[, c]) to a bare codestream; value: quantisation step in stored units, None for lossless."""
+    with _FIRST:
+        _fill_tables()
     full = 2.0 ** (8 * np.dtype(layout.dtype).itemsize)
     codestream = imagecodecs.htj2k_encode(
         one_slice(pixels),
@@ -31,6 +37,18 @@ def encode(pixels: Pixels, layout: Layout, value: float | None) -> bytes:
         resolutions=resolutions(layout, most=5),
     )
     return without_comments(bytes(codestream))
+
+
+@cache
+def _fill_tables() -> None:
+    """A first call that nobody races with.
+
+    OpenJPH fills its tables at the first call, unguarded (aous72/OpenJPH#243; 0.26.3 has it): of 4,800 processes that
+    began with two calls at once, six wrote a wrong codestream.
+    """
+    small = np.zeros((64, 64), np.uint16)
+    imagecodecs.htj2k_encode(small, reversible=True, resolutions=2)
+    imagecodecs.htj2k_encode(small, level=0.001, reversible=False, resolutions=2)
 
 
 def decode(payload: bytes, layout: Layout) -> Pixels:
