@@ -164,7 +164,7 @@ def _write_frames(
 
         tiffwrite.write_encoded(path, volume, frames, scheme.codec, scheme.grid.bits)
         return
-    from slimscan.files import dicom_write
+    from slimscan.files.dicom import write as dicom_write
 
     exact, lossy = TRANSFER_SYNTAX[scheme.codec]
     if scheme.codec == "jpegls" and np.dtype(scheme.grid.dtype).kind == "i":

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slimscan.files import dicom_place as place_of
-from slimscan.files.dicom_syntax import DEFLATED
+from slimscan.files.dicom import place as place_of
+from slimscan.files.dicom.syntax import DEFLATED
 from slimscan.files.guard import reading
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from slimscan.errors import InputError
-from slimscan.files.dicom_derive import uid
-from slimscan.files.dicom_geometry import Plane
+from slimscan.files.dicom.derive import uid
+from slimscan.files.dicom.geometry import Plane
 from slimscan.nouns import Volume
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slimscan.errors import CodecError
-from slimscan.files.dicom_codestream import Codestream, ends, inspect
-from slimscan.files.dicom_header import Header
-from slimscan.files.dicom_syntax import EXPLICIT_BIG, SYNTAXES
+from slimscan.files.dicom.codestream import Codestream, ends, inspect
+from slimscan.files.dicom.header import Header
+from slimscan.files.dicom.syntax import EXPLICIT_BIG, SYNTAXES
 from slimscan.files.guard import one_line
 from slimscan.nouns import Pixels
 

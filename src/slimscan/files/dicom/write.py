@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from slimscan.errors import CodecError, InputError, LayoutRefused
-from slimscan.files import dicom_derive, dicom_frames, dicom_geometry, dicom_header, dicom_new, dicom_save, dicom_source
-from slimscan.files.dicom_codestream import Codestream, ends, inspect
-from slimscan.files.dicom_open import quiet
-from slimscan.files.dicom_syntax import DEFLATED, EXPLICIT, RLE, SYNTAXES
+from slimscan.files.dicom import derive as dicom_derive, frames as dicom_frames, geometry as dicom_geometry, header as dicom_header, new as dicom_new, save as dicom_save, source as dicom_source
+from slimscan.files.dicom.codestream import Codestream, ends, inspect
+from slimscan.files.dicom.open import quiet
+from slimscan.files.dicom.syntax import DEFLATED, EXPLICIT, RLE, SYNTAXES
 from slimscan.files.guard import writing
 from slimscan.nouns import Pixels, Volume
 

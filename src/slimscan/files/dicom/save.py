@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from slimscan.errors import InputError
-from slimscan.files.dicom_derive import IMPLEMENTATION
-from slimscan.files.dicom_syntax import DEFLATED, SYNTAXES
+from slimscan.files.dicom.derive import IMPLEMENTATION
+from slimscan.files.dicom.syntax import DEFLATED, SYNTAXES
 from slimscan.files.guard import writing
 
 if TYPE_CHECKING:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from slimscan.errors import InputError
-from slimscan.files import dicom_attributes as attributes
-from slimscan.files import dicom_derive, dicom_frames, dicom_new
-from slimscan.files.dicom_geometry import LPS_TO_RAS
-from slimscan.files.dicom_header import header
-from slimscan.files.dicom_open import dataset, identity
-from slimscan.files.dicom_syntax import SYNTAXES
+from slimscan.files.dicom import attributes
+from slimscan.files.dicom import derive as dicom_derive, frames as dicom_frames, new as dicom_new
+from slimscan.files.dicom.geometry import LPS_TO_RAS
+from slimscan.files.dicom.header import header
+from slimscan.files.dicom.open import dataset, identity
+from slimscan.files.dicom.syntax import SYNTAXES
 from slimscan.nouns import Volume
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from slimscan.files.dicom_syntax import SYNTAXES
+from slimscan.files.dicom.syntax import SYNTAXES
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset

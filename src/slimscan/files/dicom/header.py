@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slimscan.errors import InputError, NotReadable
-from slimscan.files import dicom_attributes as attributes
-from slimscan.files import dicom_place as place_of
-from slimscan.files.dicom_geometry import Plane
-from slimscan.files.dicom_open import identity, open_dataset, quiet
-from slimscan.files.dicom_place import Place
-from slimscan.files.dicom_syntax import EXPLICIT, EXPLICIT_BIG, IMPLICIT, RLE, SYNTAXES, refused
+from slimscan.files.dicom import attributes
+from slimscan.files.dicom import place as place_of
+from slimscan.files.dicom.geometry import Plane
+from slimscan.files.dicom.open import identity, open_dataset, quiet
+from slimscan.files.dicom.place import Place
+from slimscan.files.dicom.syntax import EXPLICIT, EXPLICIT_BIG, IMPLICIT, RLE, SYNTAXES, refused
 from slimscan.files.guard import reading
 
 if TYPE_CHECKING:

@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slimscan.errors import GeometryError, InputError, NotReadable
-from slimscan.files import dicom_frames, dicom_geometry, dicom_write
-from slimscan.files.dicom_codestream import Codestream
-from slimscan.files.dicom_geometry import Plane
-from slimscan.files.dicom_header import Header, header
-from slimscan.files.dicom_open import is_dicom
-from slimscan.files.dicom_syntax import SYNTAXES
+from slimscan.files.dicom import frames as dicom_frames, geometry as dicom_geometry, write as dicom_write
+from slimscan.files.dicom.codestream import Codestream
+from slimscan.files.dicom.geometry import Plane
+from slimscan.files.dicom.header import Header, header
+from slimscan.files.dicom.open import is_dicom
+from slimscan.files.dicom.syntax import SYNTAXES
 from slimscan.files.format import Format
 from slimscan.files.guard import HEAD, reading
 from slimscan.files.lazy import Slices

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slimscan.errors import NotReadable
-from slimscan.files.dicom_geometry import Plane
+from slimscan.files.dicom.geometry import Plane
 from slimscan.files.guard import one_line
 
 if TYPE_CHECKING:
