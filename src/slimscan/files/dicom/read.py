@@ -16,7 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slimscan.errors import GeometryError, InputError, NotReadable
-from slimscan.files.dicom import frames as dicom_frames, geometry as dicom_geometry, write as dicom_write
+from slimscan.files.dicom import frames as dicom_frames
+from slimscan.files.dicom import geometry as dicom_geometry
+from slimscan.files.dicom import write as dicom_write
 from slimscan.files.dicom.codestream import Codestream
 from slimscan.files.dicom.geometry import Plane
 from slimscan.files.dicom.header import Header, header

@@ -11,7 +11,9 @@ import numpy as np
 
 from slimscan.errors import InputError
 from slimscan.files.dicom import attributes
-from slimscan.files.dicom import derive as dicom_derive, frames as dicom_frames, new as dicom_new
+from slimscan.files.dicom import derive as dicom_derive
+from slimscan.files.dicom import frames as dicom_frames
+from slimscan.files.dicom import new as dicom_new
 from slimscan.files.dicom.geometry import LPS_TO_RAS
 from slimscan.files.dicom.header import header
 from slimscan.files.dicom.open import dataset, identity

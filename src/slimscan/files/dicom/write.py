@@ -16,7 +16,13 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from slimscan.errors import CodecError, InputError, LayoutRefused
-from slimscan.files.dicom import derive as dicom_derive, frames as dicom_frames, geometry as dicom_geometry, header as dicom_header, new as dicom_new, save as dicom_save, source as dicom_source
+from slimscan.files.dicom import derive as dicom_derive
+from slimscan.files.dicom import frames as dicom_frames
+from slimscan.files.dicom import geometry as dicom_geometry
+from slimscan.files.dicom import header as dicom_header
+from slimscan.files.dicom import new as dicom_new
+from slimscan.files.dicom import save as dicom_save
+from slimscan.files.dicom import source as dicom_source
 from slimscan.files.dicom.codestream import Codestream, ends, inspect
 from slimscan.files.dicom.open import quiet
 from slimscan.files.dicom.syntax import DEFLATED, EXPLICIT, RLE, SYNTAXES
