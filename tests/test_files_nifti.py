@@ -5,9 +5,10 @@ from __future__ import annotations
 import gzip
 import os
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, Literal
 
 import nibabel as nib
 import numpy as np
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 
 from slimscan import files
 from slimscan.errors import InputError, NotReadable, OutputError
-from slimscan.files import deflate
+from slimscan.files import deflate, niftiheader
 from slimscan.files.niftiwrite import NIFTI
 from slimscan.nouns import Volume
 
@@ -290,3 +291,78 @@ def test_sides_beyond_nifti_1_become_nifti_2(tmp_path: Path) -> None:
     files.write(Volume(np.ones((1, 1, 40000), np.uint8)), tmp_path / "long.nii")
     assert nib.load(tmp_path / "long.nii").shape == (40000, 1, 1)
     assert files.read(tmp_path / "long.nii").about["format"] == "NIfTI-2"
+
+
+def real(low: float, high: float) -> st.SearchStrategy[float]:
+    return st.floats(low, high, width=32)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    two=st.booleans(),
+    order=st.sampled_from("<>"),
+    dim=st.lists(st.integers(1, 300), min_size=1, max_size=7),
+    pixdim=st.lists(real(-0.5, 4), min_size=7, max_size=7),
+    sign=st.sampled_from([1.0, -1.0, 1.0, -1.0, 0.0]),
+    codes=st.tuples(st.sampled_from([0, 1, 2]), st.sampled_from([0, 0, 1])),
+    quaternion=st.lists(real(-0.6875, 0.6875), min_size=3, max_size=3),
+    offsets=st.lists(real(-500, 500), min_size=3, max_size=3),
+    rows=st.lists(real(-5, 5), min_size=12, max_size=12),
+    scale=st.tuples(st.sampled_from([0.0, 1.0, -2.5, np.nan, np.inf]), st.sampled_from([0.0, -1024.0, np.nan])),
+    units=st.integers(0, 3),
+)
+def test_every_field_is_read_as_nibabel_reads_it(
+    two: bool,
+    order: Literal["<", ">"],
+    dim: list[int],
+    pixdim: list[float],
+    sign: float,
+    codes: tuple[int, int],
+    quaternion: list[float],
+    offsets: list[float],
+    rows: list[float],
+    scale: tuple[float, float],
+    units: int,
+) -> None:
+    header = (nib.Nifti2Header if two else nib.Nifti1Header)(endianness=order)
+    header["dim"][: len(dim) + 1] = (len(dim), *dim)
+    header["pixdim"][:] = (sign, *pixdim)
+    header["qform_code"], header["sform_code"] = codes
+    for name, value in zip("bcd", quaternion, strict=True):
+        header[f"quatern_{name}"] = value
+    for name, value in zip("xyz", offsets, strict=True):
+        header[f"qoffset_{name}"] = value
+    for k, name in enumerate("xyz"):
+        header[f"srow_{name}"] = rows[4 * k : 4 * k + 4]
+    header["scl_slope"], header["scl_inter"] = scale
+    header["xyzt_units"] = units
+    header["descrip"], header["intent_name"] = b"a word \xb5", b"estimate"
+    found = niftiheader.fields(header.binaryblock, 1 + two, order)
+    assert found["dim"].tolist() == header["dim"].tolist()
+    assert found["pixdim"].tolist() == header["pixdim"].tolist()
+    assert niftiheader.unit(found) == header.get_xyzt_units()[0]
+    for name in ("descrip", "intent_name", "magic", "vox_offset", "datatype", "bitpix", "aux_file"):
+        assert found[name] == header[name].item(), name
+    assert_same(lambda: header.get_best_affine(), lambda: niftiheader.affine(found, 1 + two))
+    assert_same(lambda: np.array(header.get_slope_inter(), float), lambda: np.array(niftiheader.slope_intercept(found)))
+
+
+def assert_same(theirs: Callable[[], Any], ours: Callable[[], Any]) -> None:
+    """The same numbers, or an error of each."""
+    try:
+        wanted = theirs()
+    except (ValueError, nib.spatialimages.HeaderDataError):
+        with pytest.raises(ValueError, match=r"pixdim|quaternion|scl_inter"):
+            ours()
+        return
+    if wanted.shape == (2,) and np.isnan(wanted).all():
+        wanted = np.array([1.0, 0.0])  # nibabel's (None, None)
+    np.testing.assert_allclose(ours(), wanted, rtol=1e-6, atol=1e-6)
+
+
+def test_a_header_without_forms_is_placed_around_its_centre() -> None:
+    header = nib.Nifti1Header()
+    header.set_data_shape((5, 3, 2))
+    header["pixdim"][1:4] = (2, 4, 10)
+    found = niftiheader.fields(header.binaryblock, 1, "<")
+    assert niftiheader.affine(found, 1).tolist() == [[-2, 0, 0, 4], [0, 4, 0, -4], [0, 0, 10, -5], [0, 0, 0, 1]]

@@ -8,7 +8,6 @@ bytes, extensions included, stand in raw_header["nifti"] for writing them back b
 
 from __future__ import annotations
 
-import importlib
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,36 +17,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slimscan.errors import InputError, NotReadable
+from slimscan.files import niftiheader
 from slimscan.files.deflate import inflate
 from slimscan.files.guard import damaged, must_hold, reading
 from slimscan.files.lazy import native
+from slimscan.files.niftiheader import LABELS, SAMPLES
 from slimscan.nouns import Needs, Volume
 
 NIBABEL = Needs("nibabel", "nibabel")
 TITLE = "NIfTI"
 
-# Data types of nifti1.h that hold real numbers: code -> (numpy type without byte order, samples a voxel).
-SAMPLES = {
-    2: ("u1", 1),
-    4: ("i2", 1),
-    8: ("i4", 1),
-    16: ("f4", 1),
-    64: ("f8", 1),
-    128: ("u1", 3),
-    256: ("i1", 1),
-    512: ("u2", 1),
-    768: ("u4", 1),
-    1024: ("i8", 1),
-    1280: ("u8", 1),
-    2304: ("u1", 4),
-}
 _UNIT_MM = {"meter": 1000.0, "mm": 1.0, "micron": 0.001}
 _LONGEST_HEADER = 64 << 20
 
 
 @dataclass(frozen=True)
 class Header:
-    """A parsed header. fields: nibabel's structure; order: "<" or ">"; shape: (z, y, x[, c]) with frames stacked."""
+    """A parsed header. fields: by name (niftiheader); order: "<" or ">"; shape: (z, y, x[, c]) with frames stacked."""
 
     fields: Any
     order: Literal["<", ">"]
@@ -128,15 +114,14 @@ def _image_of(header: Path) -> Path:
 
 def parse(block: bytes, path: Path) -> Header:
     """The header in these bytes; NotReadable when it contradicts itself, InputError for what slimscan does not take."""
-    nibabel: Any = importlib.import_module("nibabel")
     found = kind(block)
     if found is None:
         raise damaged(path, TITLE, "the header is not one of NIfTI-1 or NIfTI-2")
     version, order, joined = found
-    size = 348 if version == 1 else 540
-    fields = (nibabel.Nifti1Header if version == 1 else nibabel.Nifti2Header)(
-        block[:size], endianness=order, check=False
-    )
+    size = niftiheader.SIZES[version]
+    if len(block) < size:
+        raise damaged(path, TITLE, f"the header is cut off after {len(block)} of {size} bytes")
+    fields = niftiheader.fields(block, version, order)
     code = int(fields["datatype"])
     if code not in SAMPLES:
         raise InputError(
@@ -149,16 +134,18 @@ def parse(block: bytes, path: Path) -> Header:
         raise damaged(path, TITLE, f"type {code} has not {int(fields['bitpix'])} bits a voxel")
     frames, spatial = _shape(path, [int(n) for n in fields["dim"]])
     shape = (frames * spatial[0], *spatial[1:], *((samples,) if samples > 1 else ()))
-    affine = np.array(fields.get_best_affine(), np.float64)
-    affine[:3] *= _UNIT_MM.get(_units(fields), 1.0)
+    try:
+        affine = niftiheader.affine(fields, version)
+        slope, intercept = niftiheader.slope_intercept(fields)
+    except ValueError as error:
+        raise damaged(path, TITLE, str(error)) from None
+    affine[:3] *= _UNIT_MM.get(niftiheader.unit(fields), 1.0)
     if not np.isfinite(affine).all():
         raise damaged(path, TITLE, "its affine is not finite")
-    slope, intercept = fields.get_slope_inter()
     lowest = size + 4 if joined else 0
     offset = int(fields["vox_offset"]) or lowest
     if not lowest <= offset <= _LONGEST_HEADER:
         raise damaged(path, TITLE, f"vox_offset {offset} is not in {lowest}..{_LONGEST_HEADER}")
-    slope, intercept = (1.0, 0.0) if slope is None else (float(slope), float(intercept or 0.0))
     return Header(fields, order, dtype, shape, frames, affine, slope, intercept, offset)
 
 
@@ -179,13 +166,6 @@ def _shape(path: Path, dim: list[int]) -> tuple[int, tuple[int, int, int]]:
         )
     x, y, z, frames = sides + [1] * (4 - len(sides))
     return frames, (z, y, x)
-
-
-def _units(fields: Any) -> str:
-    try:
-        return str(fields.get_xyzt_units()[0])
-    except KeyError:  # a code outside the standard
-        return "unknown"
 
 
 def read(path: Path) -> Volume:
@@ -247,13 +227,13 @@ def _about(header: Header) -> dict[str, Any]:
         "format": "NIfTI-1" if int(fields["sizeof_hdr"]) == 348 else "NIfTI-2",
         "dim": [int(n) for n in fields["dim"][1 : 1 + int(fields["dim"][0])]],
         "pixdim": [round(float(n), 6) for n in np.nan_to_num(fields["pixdim"][1 : 1 + int(fields["dim"][0])])],
-        "datatype": str(fields.get_value_label("datatype")),
-        "units": _units(fields),
+        "datatype": LABELS[int(fields["datatype"])],
+        "units": niftiheader.unit(fields),
         "qform_code": int(fields["qform_code"]),
         "sform_code": int(fields["sform_code"]),
     }
     for name in ("descrip", "aux_file", "intent_name"):
-        text = bytes(fields[name].item()).split(b"\0")[0].decode("latin-1").strip()
+        text = bytes(fields[name]).split(b"\0")[0].decode("latin-1").strip()
         if text:
             about[name] = text
     if header.frames > 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -13,7 +13,8 @@ from slimscan.files.deflate import pack
 from slimscan.files.format import Format
 from slimscan.files.guard import writing
 from slimscan.files.lazy import slabs
-from slimscan.files.nifti import NIBABEL, SAMPLES, Header, kind, parse, read, sniff
+from slimscan.files.nifti import NIBABEL, Header, kind, parse, read, sniff
+from slimscan.files.niftiheader import SAMPLES, SIZES
 from slimscan.nouns import Volume
 
 
@@ -57,9 +58,18 @@ def _header(volume: Volume, path: Path, code: int) -> tuple[bytes, str]:
         return _new(volume, code), "<"
     header = parse(raw, path)
     if not _describes(header, volume, code):
-        _edit(header, volume, code)
-        raw = header.fields.binaryblock + raw[header.fields.sizeof_hdr :]
-    return (raw if found[2] else _joined(header, raw)), header.order
+        fields = _fields(raw, found)
+        _edit(header, fields, volume, code)
+        raw = fields.binaryblock + raw[fields.sizeof_hdr :]
+    return (raw if found[2] else _joined(_fields(raw, found), raw)), header.order
+
+
+def _fields(raw: bytes, found: tuple[int, Literal["<", ">"], bool]) -> Any:
+    """nibabel's structure of the header, which can be changed."""
+    nibabel: Any = importlib.import_module("nibabel")
+    version, order, _ = found
+    made = nibabel.Nifti1Header if version == 1 else nibabel.Nifti2Header
+    return made(raw[: SIZES[version]], endianness=order, check=False)
 
 
 def _longest(raw: bytes, path: Path) -> int:
@@ -76,9 +86,8 @@ def _describes(header: Header, volume: Volume, code: int) -> bool:
     )
 
 
-def _edit(header: Header, volume: Volume, code: int) -> None:
-    """Change what no longer holds in the header's fields, and nothing else."""
-    fields = header.fields
+def _edit(header: Header, fields: Any, volume: Volume, code: int) -> None:
+    """Change what no longer holds in the fields of the header, and nothing else."""
     if int(fields["datatype"]) != code:
         fields["datatype"], fields["bitpix"] = code, np.dtype(SAMPLES[code][0]).itemsize * 8 * SAMPLES[code][1]
     if header.shape[:3] != volume.shape[:3]:
@@ -132,9 +141,8 @@ def _new(volume: Volume, code: int) -> bytes:
     return bytes(fields.binaryblock) + bytes(4)
 
 
-def _joined(header: Header, raw: bytes) -> bytes:
+def _joined(fields: Any, raw: bytes) -> bytes:
     """The header of a .hdr/.img pair as the head of one .nii file: magic and vox_offset change, extensions stay."""
-    fields = header.fields
     size = int(fields["sizeof_hdr"])
     extensions = raw[size:] if len(raw) >= size + 4 else bytes(4)
     extensions += bytes(-(size + len(extensions)) % 16)
