@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from slimscan.errors import InputError, NotReadable, OutputError
-from slimscan.files.dicom.read import DICOM
+from slimscan.files.dicom import DICOM
 from slimscan.files.format import Format
 from slimscan.files.guard import read_head, reading, writing
 from slimscan.files.isq import ISQ

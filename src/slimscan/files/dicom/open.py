@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from slimscan.files.dicom import place as place_of
 from slimscan.files.dicom.syntax import DEFLATED
-from slimscan.files.guard import reading
+from slimscan.files.guard import HEAD, reading
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -64,6 +64,17 @@ def is_dicom(path: Path, head: bytes) -> bool:
             return bool(tags.get("SOPClassUID"))
     except Exception:  # noqa: BLE001 whatever goes wrong: it is not DICOM
         return False
+
+
+def files_in(folder: Path) -> list[Path]:
+    """The files in the folder by name, hidden ones left out, one level deep."""
+    return sorted(file for file in folder.iterdir() if file.is_file() and not file.name.startswith("."))
+
+
+def head_of(path: Path) -> bytes:
+    """The first bytes of a file, as many as is_dicom wants."""
+    with path.open("rb") as file:
+        return file.read(HEAD)
 
 
 def identity(found: Dataset) -> tuple[str, str]:

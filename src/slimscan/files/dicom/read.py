@@ -18,26 +18,14 @@ from numpy.typing import NDArray
 from slimscan.errors import GeometryError, InputError, NotReadable
 from slimscan.files.dicom import frames as dicom_frames
 from slimscan.files.dicom import geometry as dicom_geometry
-from slimscan.files.dicom import write as dicom_write
 from slimscan.files.dicom.codestream import Codestream
 from slimscan.files.dicom.geometry import Plane
 from slimscan.files.dicom.header import Header, header
-from slimscan.files.dicom.open import is_dicom
+from slimscan.files.dicom.open import files_in, head_of, is_dicom
 from slimscan.files.dicom.syntax import SYNTAXES
-from slimscan.files.format import Format
-from slimscan.files.guard import HEAD, reading
+from slimscan.files.guard import reading
 from slimscan.files.lazy import Slices
-from slimscan.nouns import Needs, Pixels, Volume
-
-
-def sniff(path: Path, head: bytes) -> bool:
-    """A DICOM file, with or without preamble, or a folder that holds at least one."""
-    try:
-        if path.is_dir():
-            return any(is_dicom(file, _head(file)) for file in _files(path))
-        return is_dicom(path, head)
-    except OSError:
-        return False
+from slimscan.nouns import Pixels, Volume
 
 
 def read(path: Path) -> Volume:
@@ -121,8 +109,8 @@ def _series(path: Path) -> tuple[list[Header], list[str]]:
     """The headers of the one image series in the folder, and the names of the files that are no images."""
     found: dict[str, list[Header]] = {}
     passed: list[str] = []
-    for file in _files(path):
-        if file.name.upper() == "DICOMDIR" or not is_dicom(file, _head(file)):
+    for file in files_in(path):
+        if file.name.upper() == "DICOMDIR" or not is_dicom(file, head_of(file)):
             passed.append(file.name)
             continue
         try:
@@ -151,15 +139,6 @@ def _series(path: Path) -> tuple[list[Header], list[str]]:
             " give that file itself"
         )
     return headers, passed
-
-
-def _files(path: Path) -> list[Path]:
-    return sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
-
-
-def _head(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(HEAD)
 
 
 def _one_kind(headers: Sequence[Header]) -> None:
@@ -258,15 +237,3 @@ def _history(headers: Sequence[Header], streams: Sequence[Codestream | None]) ->
         "lossy_ratios": list(first.ratios),
         "lossy_methods": list(first.methods),
     }
-
-
-DICOM = Format(
-    name="dicom",
-    title="DICOM",
-    suffixes=("/", ".dcm"),
-    sniff=sniff,
-    read=read,
-    write=dicom_write.write,
-    needs=(Needs("pydicom", "pydicom"),),
-    note="single and multi-frame, CT and MR classic and enhanced; strict geometry",
-)
