@@ -19,12 +19,12 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from slimscan.errors import CodecError, GeometryError, InputError, NotReadable, SlimscanError
+from slimscan.files.dicom import DICOM
 from slimscan.files.dicom import frames as dicom_frames
 from slimscan.files.dicom import save as dicom_save
 from slimscan.files.dicom.codestream import ends, inspect
 from slimscan.files.dicom.geometry import Plane, planes_of, stack
 from slimscan.files.dicom.header import header
-from slimscan.files.dicom.read import DICOM
 from slimscan.files.dicom.write import write, write_exact
 from slimscan.files.guard import read_head
 from slimscan.nouns import Volume

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import metadata
 from typing import Literal
 
 from slimscan.errors import InputError, MissingExtra
@@ -86,6 +85,8 @@ class Needs:
 
     def version(self) -> str:
         """The installed version, or "not installed"."""
+        from importlib import metadata  # slow, and asked for once an image is done
+
         try:
             return metadata.version(self.package)
         except metadata.PackageNotFoundError:

@@ -15,7 +15,6 @@ from slimscan.each import Each, threads
 from slimscan.errors import CheckFailed, InputError
 from slimscan.nouns import Lossless, Peak, Psnr, Receipt, Setting, Target, Volume
 from slimscan.press.allot import Found
-from slimscan.press.auto import choose_codec
 from slimscan.press.choose import Case, Per, check_target, prober_of, settle
 from slimscan.press.open import lazy
 from slimscan.press.outputs import Kind, Written, admit_codec, guess_overhead, kind_of, write_box, write_other
@@ -99,6 +98,8 @@ def compress(
     order = Order(place, kind, case.target, peak, verify, force, started)
     with room(place):  # before the search: what it keeps lies on the output's disk
         if name == "auto":
+            from slimscan.press.auto import choose_codec
+
             choice = choose_codec(case, kind, lambda scheme: _guess(order, case, scheme))
             return _press(replace(order, candidates=choice.table), case, choice.prober, choice.curve)
         return _press(order, case, prober_of(case, name or _default(case)))
