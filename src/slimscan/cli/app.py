@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from slimscan.cli import codecs, compare, compress, decompress, info, score, study
+from slimscan.cli import codecs, compare, compress, decompress, dicom, info, score, study
 
 ABOUT = """Make a medical image as small as the task it serves allows, and prove it.
 
@@ -61,6 +61,7 @@ def build() -> Any:
     app.command("compare", help=flow(compare.HELP))(compare.command)
     app.command("score", help=flow(score.HELP))(score.command)
     app.add_typer(study.build(flow), name="study")
+    app.add_typer(dicom.build(flow), name="dicom")
     return typer.main.get_command(app)
 
 
