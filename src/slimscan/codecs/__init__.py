@@ -20,6 +20,7 @@ from slimscan.codecs import (
     jpegls,
     jpegxl,
     pcodec,
+    rle,
     sperr,
     sz3,
     zfp,
@@ -44,6 +45,7 @@ _ALL: tuple[Codec, ...] = (
     jpeg.CODEC,
     *general.CODECS_GENERAL,
     pcodec.CODEC,
+    rle.CODEC,
     ffv1.CODEC,
 )
 

@@ -6,13 +6,13 @@ colour is turned: YBR becomes RGB, because a Volume's three samples are red, gre
 
 from __future__ import annotations
 
-import struct
 import zlib
 
 import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
+from slimscan import rle
 from slimscan.errors import CodecError
 from slimscan.files.dicom.codestream import Codestream, ends, inspect
 from slimscan.files.dicom.header import Header
@@ -101,45 +101,13 @@ def native_frame(pixels: Pixels) -> bytes:
 
 
 def rle_frame(pixels: Pixels) -> bytes:
-    """One slice (y, x[, 3]) in RLE Lossless: a segment of PackBits for every byte of every sample (PS3.5 annex G)."""
-    size = pixels.dtype.itemsize
-    planes = pixels.reshape(*pixels.shape[:2], -1)
-    segments: list[bytes] = []
-    for sample in range(planes.shape[2]):
-        raw = np.ascontiguousarray(planes[:, :, sample], pixels.dtype.newbyteorder(">")).view(np.uint8)
-        raw = raw.reshape(*pixels.shape[:2], size)
-        for byte in range(size):
-            # Rows are packed one by one: a run must not cross the end of a row (G.3.1).
-            packed = bytes(imagecodecs.packbits_encode(raw[:, :, byte].copy("C"), axis=-1))
-            segments.append(packed + b"\0" * (len(packed) % 2))
-    offsets = [64]
-    for segment in segments[:-1]:
-        offsets.append(offsets[-1] + len(segment))
-    return struct.pack("<16I", len(segments), *offsets, *([0] * (15 - len(offsets)))) + b"".join(segments)
+    """One slice (y, x[, 3]) in RLE Lossless (PS3.5 annex G)."""
+    return rle.encode(pixels)
 
 
 def rle_decode(payload: bytes, header: Header) -> Pixels:
     """Raw words (rows, columns[, 3]) of an RLE frame; CodecError for a wrong number of segments or a short one."""
-    size, samples, area = header.allocated // 8, header.samples, header.rows * header.columns
-    if len(payload) < 64:
-        raise CodecError("the RLE frame is shorter than its header")
-    count, *offsets = struct.unpack_from("<16I", payload)
-    if count != size * samples:
-        raise CodecError(
-            f"the RLE frame has {count} segments, {samples} sample(s) of {size} byte(s) need {size * samples}"
-        )
-    edges = [*offsets[:count], len(payload)]
-    planes = np.empty((samples, size, area), np.uint8)
-    for k in range(count):
-        packed = payload[edges[k] : edges[k + 1]]
-        plane = planes[k // size, k % size]
-        held = np.frombuffer(imagecodecs.packbits_decode(packed), np.uint8)
-        if len(held) < area:
-            raise CodecError(
-                f"RLE segment {k + 1} holds {len(held)} bytes, {header.rows} x {header.columns} need {area}"
-            )
-        plane[:] = held[:area]
-    words = np.ascontiguousarray(planes.transpose(2, 0, 1)).view(f">u{size}").astype(f"u{size}")
+    words = rle.decode(payload, header.rows, header.columns, header.samples, header.allocated // 8)
     return words.reshape(shape(header))
 
 
