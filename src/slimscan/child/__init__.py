@@ -49,6 +49,9 @@ def decode(
         raise CodecError(
             "untrusted bytes are decoded by a child, which needs a Python interpreter; run slimscan in one"
         )
+    allowed = limits or Limits()
+    if size > allowed.most:
+        raise CodecError(f"{size} bytes of pixels in one piece, allowed when untrusted: {allowed.most}; not decoded")
     out = np.empty(shape, wanted)
-    pool.call((function, arguments, shape, wanted.str), out, (limits or Limits()).scaled(size))
+    pool.call((function, arguments, shape, wanted.str), out, allowed.scaled(size))
     return out

@@ -19,14 +19,16 @@ class Limits:
     """Of one call. seconds: by the clock, and one more for every megabyte of pixels that is expected.
 
     memory: bytes beside what the child has loaded, and 16 more for every byte of pixels that is expected.
+    most: bytes of pixels that one frame, page or chunk may claim to be.
     """
 
     seconds: float = 30.0
     memory: int = 1 << 30
+    most: int = 1 << 30
 
     def scaled(self, size: int) -> Limits:
         """What a call gets whose pixels are `size` bytes."""
-        return Limits(self.seconds + size / 1e6, self.memory + 16 * size)
+        return Limits(self.seconds + size / 1e6, self.memory + 16 * size, self.most)
 
 
 _APART: ContextVar[Limits | None] = ContextVar("apart", default=None)

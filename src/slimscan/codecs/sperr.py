@@ -55,5 +55,6 @@ CODEC = Codec(
     holds=Holds(),
     encode=encode,
     decode=decode,
+    fragile=True,
     note="strong on thin slices",
 )

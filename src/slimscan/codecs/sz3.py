@@ -44,5 +44,6 @@ CODEC = Codec(
     holds=Holds(),
     encode=encode,
     decode=decode,
+    fragile=True,
     note="fast; no voxel is off by more than the knob",
 )

@@ -113,7 +113,8 @@ class Codec:
     lossless: value None is allowed and exact. bounded: the knob is a bound on the largest error in stored units.
     chunk: one slice a chunk, or a slab of `depth` slices. zarr_name: its name in imagecodecs-zarr when a payload
     is a bare standard codestream of an unsigned slice that others can read. zarr_bits: whether that codestream says its
-    bits, so that their decoders clamp an overshoot to them as ours do.
+    bits, so that their decoders clamp an overshoot to them as ours do. fragile: crafted bytes can end the process of its
+    decoder, so that a file's chunks are decoded by a child.
     """
 
     name: str
@@ -131,6 +132,7 @@ class Codec:
     zarr_name: str = ""
     zarr_bits: bool = True
     threads: bool = True
+    fragile: bool = False
     note: str = ""
 
     @property

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from slimscan import files
+from slimscan import child, files
 from slimscan.each import threads
 from slimscan.errors import CheckFailed, InputError
 from slimscan.files.ozx import is_box, is_ours, open_box
@@ -40,10 +40,12 @@ def decompress(
     output: str | Path,
     *,
     force: bool = False,
+    untrusted: bool | child.Limits = False,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Decoded:
     """Decode an image into the format that `output` names, read it back, and check it against the file's receipt.
 
+    untrusted: the source is decoded by child processes under limits.
     NotReadable, CodecError or ChecksumError for a damaged source, OutputError for the destination, InputError for an
     output that holds compressed chunks (that is `compress`), CheckFailed when what came back differs.
     """
@@ -53,7 +55,7 @@ def decompress(
     if kind == "box":
         raise InputError(f"{output}: decompress writes decoded pixels (.nii.gz .tif .mha .nrrd); use compress for .ozx")
     admit_output(place, force, Path(source))
-    volume = lazy(source)
+    volume = lazy(source, untrusted)
     step = max(1, 4_000_000 // max(1, int(np.prod(volume.shape[1:]))))
     pieces = [(start, min(start + step, volume.shape[0])) for start in range(0, volume.shape[0], step)]
     with staged(place, force) as stage:

@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from slimscan import files
+from slimscan import child, files
 from slimscan.each import threads
 from slimscan.errors import CodecError, NotReadable
 from slimscan.files.ozx import Box, is_box, is_ours, open_box
 from slimscan.files.zarr_foreign import read_foreign
 from slimscan.nouns import Pixels, Volume
-from slimscan.press.scheme import Scheme, decode
+from slimscan.press.scheme import Scheme, decode_within, limits_of
 from slimscan.press.store import chunk_pieces, described, volume_facts
 
 CACHED_BYTES = 64 << 20  # decoded chunks that are kept for the next look
@@ -26,12 +26,20 @@ CACHED_BYTES = 64 << 20  # decoded chunks that are kept for the next look
 class ChunkedPixels:
     """Pixels of a container: indexing along z decodes the chunks that it touches, in threads, and no other."""
 
-    def __init__(self, shape: tuple[int, ...], scheme: Scheme, payload: Callable[[int], bytes], name: str) -> None:
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        scheme: Scheme,
+        payload: Callable[[int], bytes],
+        name: str,
+        limits: child.Limits | None = None,
+    ) -> None:
         self.shape = shape
         self.dtype = np.dtype(scheme.grid.dtype)
         self._scheme = scheme
         self._payload = payload
         self._name = name
+        self._limits = limits
         self._pieces = chunk_pieces(shape[0], scheme.depth)
         self._cache: OrderedDict[int, Pixels] = OrderedDict()
         self._lock = threading.Lock()
@@ -44,7 +52,7 @@ class ChunkedPixels:
                 return self._cache[index]
         start, stop = self._pieces[index]
         try:
-            pixels = decode(self._scheme, self._payload(index), (stop - start, *self.shape[1:]))
+            pixels = decode_within(self._limits, self._scheme, self._payload(index), (stop - start, *self.shape[1:]))
         except CodecError as error:
             message = str(error)
             raise type(error)(
@@ -123,12 +131,17 @@ class Opened:
         return whole if dtype is None else whole.astype(dtype)
 
 
-def lazy(path: str | Path) -> Volume:
+def lazy(path: str | Path, untrusted: bool | child.Limits = False) -> Volume:
     """The volume in a file or folder, its pixels on disk until they are asked for.
 
+    untrusted: compressed pixels are decoded by child processes under limits (True: the default ones).
     NotReadable, GeometryError or InputError, in one line that names the file, when it cannot be used.
     """
-    place = Path(path)
+    with child.apart(untrusted):
+        return _lazy(Path(path))
+
+
+def _lazy(place: Path) -> Volume:
     if not is_box(place):
         return files.read(place)
     try:
@@ -143,15 +156,19 @@ def lazy(path: str | Path) -> Volume:
 
 def boxed(box: Box, scheme: Scheme, said: Any, shape: tuple[int, ...]) -> Volume:
     """The volume of an opened container."""
-    return Volume(ChunkedPixels(shape, scheme, box.chunk, str(box.path)), **volume_facts(box, said))
+    chunks = ChunkedPixels(shape, scheme, box.chunk, str(box.path), limits_of(scheme))
+    return Volume(chunks, **volume_facts(box, said))
 
 
-def read(path: str | Path) -> Volume:
-    """The volume in a file or folder, with its pixels in memory."""
-    found = lazy(path)
+def read(path: str | Path, untrusted: bool | child.Limits = False) -> Volume:
+    """The volume in a file or folder, with its pixels in memory; untrusted: see `lazy`."""
+    found = lazy(path, untrusted)
     return replace(found, pixels=np.asarray(found.pixels[0 : found.shape[0]]))
 
 
-def open_image(path: str | Path) -> Opened:
-    """An image that stays on disk and is indexed like an array: slimscan.open(path)[100:110, 50:200]."""
-    return Opened(lazy(path))
+def open_image(path: str | Path, untrusted: bool | child.Limits = False) -> Opened:
+    """An image that stays on disk and is indexed like an array: slimscan.open(path)[100:110, 50:200].
+
+    untrusted: compressed pixels are decoded by child processes under limits, whoever wrote the file.
+    """
+    return Opened(lazy(path, untrusted))

@@ -19,7 +19,9 @@ from typing import Any
 import imagecodecs
 import numpy as np
 
+from slimscan import child
 from slimscan.codecs import admit, codec
+from slimscan.codecs.headers import check_jpegxl
 from slimscan.errors import CodecError
 from slimscan.nouns import Layout, Pixels
 from slimscan.press.grid import Grid
@@ -158,6 +160,22 @@ def decode(scheme: Scheme, payload: bytes, shape: tuple[int, ...], mask: Pixels 
     return pixels
 
 
+def limits_of(scheme: Scheme) -> child.Limits | None:
+    """Of the child that decodes a file's chunks: when it was asked for, or the codec is fragile; None: decode here."""
+    asked = child.asked()
+    if asked is None and codec(scheme.codec).fragile and child.available():
+        return child.Limits(most=1 << 62)
+    return asked
+
+
+def decode_within(limits: child.Limits | None, scheme: Scheme, payload: bytes, shape: tuple[int, ...]) -> Pixels:
+    """decode(), by a child when there are limits; CodecError also when the child did not live through it."""
+    if limits is None:
+        return decode(scheme, payload, shape)
+    codec(scheme.codec)  # a missing package is no fault of the file
+    return child.decode("slimscan.press.scheme:decode", (scheme, payload, shape), shape, scheme.grid.dtype, limits)
+
+
 def _mask_bytes(mask: Pixels) -> bytes:
     if mask.all():
         return b"\x01"
@@ -168,6 +186,7 @@ def _mask_bytes(mask: Pixels) -> bytes:
 def _mask(packed: bytes, shape: tuple[int, ...]) -> Pixels:
     if packed == b"\x01":
         return np.ones(shape, bool)
+    check_jpegxl("the background mask", packed, Layout((1, shape[0] * shape[1], shape[2]), "uint8", 1))
     try:
         tall = imagecodecs.jpegxl_decode(packed, numthreads=1)
     except Exception as error:  # whatever the library raises means damaged bytes

@@ -18,7 +18,7 @@ from zarr.core.buffer import Buffer, NDBuffer
 
 from slimscan.codecs import CODECS
 from slimscan.nouns import Layout
-from slimscan.press.scheme import ENVELOPE, Scheme, decode, encode, prepare
+from slimscan.press.scheme import ENVELOPE, Scheme, decode_within, encode, limits_of, prepare
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class SlimscanCodec(ArrayBytesCodec):
     def _pixels(self, payload: bytes, shape: tuple[int, ...]) -> Any:
         scheme = Scheme.from_json(self.configuration)
         slices = shape[0] if scheme.bare else ENVELOPE.unpack_from(payload)[0]
-        pixels = decode(scheme, payload, (slices, *shape[1:]))
+        pixels = decode_within(limits_of(scheme), scheme, payload, (slices, *shape[1:]))
         if slices == shape[0]:
             return pixels
         whole = np.zeros(shape, pixels.dtype)  # the last slab of a volume is shorter than zarr's chunk
