@@ -98,6 +98,8 @@ def main(arguments: list[str]) -> None:
         return encode(codes(z)), mask_encoded(pixels[z : z + int(depth)] == int(flat))
 
     payloads = []
+    if codec == "htj2k":
+        encode(np.zeros((8, 8), np.uint16))  # OpenJPH fills tables at its first call, unguarded against other threads
     with ThreadPoolExecutor(int(threads)) as pool:
         with Path(out).open("wb") as file:
             for payload, mask in pool.map(coded, starts):
