@@ -50,7 +50,7 @@ def words(found: Any, keyword: str) -> tuple[str, ...]:
     return () if value is None or value == "" else (value,) if isinstance(value, str) else tuple(map(str, value))
 
 
-def planes(path: Path, found: Dataset, frames: int) -> tuple[Plane, ...] | None:
+def planes(path: Path, found: Any, frames: int) -> tuple[Plane, ...] | None:
     """One plane a frame, None when any frame has no place in space. NotReadable for impossible values."""
     if "PerFrameFunctionalGroupsSequence" in found:
         groups = list(found.PerFrameFunctionalGroupsSequence)
@@ -114,7 +114,7 @@ def _plane(path: Path, name: str, position: Any, turn: Any, sizes: Any) -> Plane
     return Plane(name, (where[0], where[1], where[2]), row, column, (spacing[0], spacing[1]), thickness)  # type: ignore[arg-type]
 
 
-def spacing(path: Path, found: Dataset) -> tuple[tuple[float, float] | None, str]:
+def spacing(path: Path, found: Any) -> tuple[tuple[float, float] | None, str]:
     """(between rows, between columns) in mm of an image without place in space, and the attribute that said so."""
     for keyword in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"):
         values = numbers(path, found, keyword, 2)
@@ -123,7 +123,7 @@ def spacing(path: Path, found: Dataset) -> tuple[tuple[float, float] | None, str
     return None, ""
 
 
-def rescale(path: Path, found: Dataset, sop_class: str) -> tuple[tuple[float, float, str], ...]:
+def rescale(path: Path, found: Any, sop_class: str) -> tuple[tuple[float, float, str], ...]:
     """(slope, intercept, unit) of every frame, or one for all; a CT without RescaleType is in HU (C.8.2.1.1.2)."""
     from pydicom.uid import CTImageStorage
 
@@ -145,7 +145,7 @@ def rescale(path: Path, found: Dataset, sop_class: str) -> tuple[tuple[float, fl
     return tuple(one(items[0]) if items else one(found) for items in sequences)
 
 
-def padding(found: Dataset, keyword: str, allocated: int, stored: int, signed: bool) -> int | None:
+def padding(found: Any, keyword: str, allocated: int, stored: int, signed: bool) -> int | None:
     """PixelPaddingValue as a stored value; it is written as US or SS, and not always as the one that fits the pixels."""
     try:
         value = int(found.get(keyword))

@@ -7,12 +7,13 @@ colour is turned: YBR becomes RGB, because a Volume's three samples are red, gre
 from __future__ import annotations
 
 import zlib
+from dataclasses import replace
 
 import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
-from slimscan import rle
+from slimscan import child, rle
 from slimscan.errors import CodecError
 from slimscan.files.dicom.codestream import Codestream, ends, inspect
 from slimscan.files.dicom.header import Header
@@ -42,13 +43,28 @@ def check_size(header: Header) -> Codestream | None:
     return found
 
 
-def decode(header: Header, frame: int) -> Pixels:
+def decode(header: Header, frame: int, limits: child.Limits | None = None) -> Pixels:
     """Stored values of one frame (from 0), (rows, columns) or (rows, columns, 3) in header.dtype, this machine's order.
 
+    limits: decode compressed frames in a child process under them.
     CodecError: the frame is cut off, damaged, or of another size than the header says; nothing is decoded then.
     NotReadable: the file has changed since its header was read.
     """
     payload = header.place.read(frame)
+    if limits is None or SYNTAXES[header.syntax].kind == "native":
+        return from_bytes(header, frame, payload)
+    light = replace(header, planes=None, rescale=(), place=replace(header.place, frames=()))
+    call = ("slimscan.files.dicom.frames:from_bytes", (light, frame, payload))
+    try:
+        return child.decode(*call, shape(header), header.dtype, limits)
+    except CodecError as error:
+        if str(error).startswith(str(header.path)):
+            raise
+        raise _broken(header, frame, str(error)) from None
+
+
+def from_bytes(header: Header, frame: int, payload: bytes) -> Pixels:
+    """What `decode` returns, from the bytes of the frame, in this process; CodecError as there."""
     kind = SYNTAXES[header.syntax].kind
     try:
         if kind == "native":
@@ -114,7 +130,7 @@ def rle_decode(payload: bytes, header: Header) -> Pixels:
 def _native(header: Header, payload: bytes) -> Pixels:
     size = header.allocated // 8
     big = header.syntax == EXPLICIT_BIG
-    raw = np.frombuffer(payload, f"{'>' if big else '<'}u{size}").astype(f"u{size}")
+    raw = np.frombuffer(payload, f"{'>' if big else '<'}u{size}").astype(f"u{size}", copy=False)
     if big and size == 1 and header.place.words:
         if len(raw) % 2:
             raise CodecError("8-bit pixels in 16-bit words with an odd number of pixels; allowed: VR OB")
@@ -163,6 +179,8 @@ def _unpacked(header: Header, words: Pixels) -> Pixels:
     """Stored values out of allocated words: bits above and below (old overlays) are masked off, the sign is spread."""
     if header.stored == header.allocated:
         return words.view(header.dtype)
+    if header.high == header.stored - 1 and not header.signed:
+        return np.asarray(words & words.dtype.type((1 << header.stored) - 1))
     stored = (words >> (header.high - header.stored + 1)) & ((1 << header.stored) - 1)
     return _signed(stored, header.stored).astype(header.dtype) if header.signed else stored.astype(header.dtype)
 

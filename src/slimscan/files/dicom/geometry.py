@@ -53,9 +53,13 @@ def stack(planes: Sequence[Plane]) -> tuple[list[int], NDArray[np.float64]]:
     One plane takes its thickness as its extent, 1 mm when unknown. GeometryError: see the module.
     """
     alike(
-        planes, lambda p: tuple(np.round(p.along_row + p.along_column, 3)), _same_orientation, "orientation", _cosines
+        planes,
+        lambda p: tuple(round(c, 3) for c in p.along_row + p.along_column),
+        _same_orientation,
+        "orientation",
+        _cosines,
     )
-    alike(planes, lambda p: tuple(np.round(p.spacing, 3)), _same_spacing, "pixel spacing", _pixel_spacing)
+    alike(planes, lambda p: tuple(round(mm, 3) for mm in p.spacing), _same_spacing, "pixel spacing", _pixel_spacing)
     normal = planes[0].normal
     positions = np.array([p.position for p in planes], np.float64)
     depths = positions @ normal
@@ -207,11 +211,12 @@ def _called(item: object) -> str:
 
 
 def _same_orientation(a: Plane, b: Plane) -> bool:
-    return bool(np.allclose(a.along_row + a.along_column, b.along_row + b.along_column, rtol=0, atol=_COSINE_TOLERANCE))
+    pairs = zip(a.along_row + a.along_column, b.along_row + b.along_column, strict=True)
+    return all(abs(one - other) <= _COSINE_TOLERANCE for one, other in pairs)
 
 
 def _same_spacing(a: Plane, b: Plane) -> bool:
-    return bool(np.allclose(a.spacing, b.spacing, rtol=1e-4, atol=0))
+    return all(abs(one - other) <= 1e-4 * other for one, other in zip(a.spacing, b.spacing, strict=True))
 
 
 def _cosines(plane: Plane) -> str:

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from slimscan.errors import InputError, NotReadable
-from slimscan.files.dicom import attributes
+from slimscan.files.dicom import attributes, block
 from slimscan.files.dicom import place as place_of
 from slimscan.files.dicom.geometry import Plane
-from slimscan.files.dicom.open import identity, open_dataset, quiet
+from slimscan.files.dicom.open import identity, open_elements, quiet
 from slimscan.files.dicom.place import Place
+from slimscan.files.dicom.scan import Elements
 from slimscan.files.dicom.syntax import EXPLICIT, EXPLICIT_BIG, IMPLICIT, RLE, SYNTAXES, refused
 from slimscan.files.guard import reading
 
@@ -33,6 +34,7 @@ class Header:
     is none or when it cannot occur. rescale: (slope, intercept, unit) of every frame, or one for all.
     planes: one a frame, None without geometry. spacing: (rows, columns) in mm and the attribute that said so.
     lossy: LossyImageCompression is "01"; ratios, methods: its parallel lists. place: where the frames lie.
+    checksums: SHA-256 of every frame where slimscan wrote them, else none.
     """
 
     path: Path
@@ -65,6 +67,7 @@ class Header:
     ratios: tuple[float, ...]
     methods: tuple[str, ...]
     place: Place
+    checksums: tuple[bytes, ...] = ()
 
     @property
     def name(self) -> str:
@@ -88,15 +91,17 @@ def header(path: Path) -> Header:
     NotReadable: no DICOM, no pixel data, cut off. InputError: a kind of image that is not read, with what is.
     """
     with reading(path, "DICOM"), quiet():
-        found, at, inflated = open_dataset(path)
-        return _header(path, found, at, inflated)
+        found, at, inflated = open_elements(path)
+        with place_of.opened(path, inflated) as file:
+            file.seek(at)
+            return _header(path, found, file, inflated)
 
 
-def _header(path: Path, found: Dataset, at: int, inflated: bool) -> Header:
+def _header(path: Path, found: Dataset | Elements, file: BinaryIO, inflated: bool) -> Header:
     kind, sop_uid = identity(found)
     if not kind and "Rows" not in found:
         raise NotReadable(f"{path}: is not a DICOM image: it names no SOP class and no Rows; give an image file")
-    syntax = str(getattr(found, "file_meta", {}).get("TransferSyntaxUID", "") or _guessed(found))
+    syntax = _syntax(found)
     whole = {key: attributes.whole(path, found, key) for key in ("Rows", "Columns", "BitsAllocated")}
     if None in whole.values():
         raise NotReadable(
@@ -111,29 +116,27 @@ def _header(path: Path, found: Dataset, at: int, inflated: bool) -> Header:
     frames = attributes.whole(path, found, "NumberOfFrames")
     frames = 1 if frames is None else frames
     photometric = str(found.get("PhotometricInterpretation", "MONOCHROME2" if samples == 1 else "RGB")).strip()
-    with place_of.opened(path, inflated) as file:
-        file.seek(at)
-        if file.read(4) in (b"\xe0\x7f\x08\x00", b"\xe0\x7f\x09\x00"):
-            raise InputError(f"{path}: pixel data are floating point numbers; allowed: integers of 8 or 16 bits")
+    at = file.tell()
+    if file.read(4) in (b"\xe0\x7f\x08\x00", b"\xe0\x7f\x09\x00"):
+        raise InputError(f"{path}: pixel data are floating point numbers; allowed: integers of 8 or 16 bits")
+    file.seek(at)
     _allowed(path, rows, columns, samples, frames, allocated, stored, high, photometric)
     if syntax not in SYNTAXES:
         raise InputError(f"{path}: {refused(syntax)}")
     signed = bool(attributes.whole(path, found, "PixelRepresentation") or 0)
     half = photometric == "YBR_FULL_422"
-    implicit, little = found.original_encoding
-    with place_of.opened(path, inflated) as file:
-        file.seek(at)
-        place = place_of.locate(
-            file,
-            path,
-            frames=frames,
-            frame_bytes=rows * columns * (2 if half else samples) * allocated // 8,
-            tables=(bytes(found.get("ExtendedOffsetTable", b"")), bytes(found.get("ExtendedOffsetTableLengths", b""))),
-            implicit=bool(implicit),
-            little=bool(little),
-            inflated=inflated,
-            one_fragment=syntax == RLE,
-        )
+    implicit, little = _encoding(found)
+    place = place_of.locate(
+        file,
+        path,
+        frames=frames,
+        frame_bytes=rows * columns * (2 if half else samples) * allocated // 8,
+        tables=(bytes(found.get("ExtendedOffsetTable", b"")), bytes(found.get("ExtendedOffsetTableLengths", b""))),
+        implicit=implicit,
+        little=little,
+        inflated=inflated,
+        one_fragment=syntax == RLE,
+    )
     if place.encapsulated != SYNTAXES[syntax].encapsulated:
         said = "encapsulated" if place.encapsulated else "native"
         raise NotReadable(
@@ -175,6 +178,7 @@ def _header(path: Path, found: Dataset, at: int, inflated: bool) -> Header:
         ratios=attributes.numbers(path, found, "LossyImageCompressionRatio") or (),
         methods=attributes.words(found, "LossyImageCompressionMethod"),
         place=place,
+        checksums=block.checksums(found, syntax, frames),
     )
 
 
@@ -204,10 +208,21 @@ def _allowed(
         raise InputError(f"{path}: one frame of {rows} x {columns} x {samples} is larger than 1 GiB; cut it into tiles")
 
 
-def _guessed(found: Dataset) -> str:
-    """The transfer syntax of a data set without file meta, from how it was written."""
+def _encoding(found: Dataset | Elements) -> tuple[bool, bool]:
+    """Whether the data set is implicit, and whether it is little endian."""
+    if isinstance(found, Elements):
+        return False, True
     implicit, little = found.original_encoding
-    return IMPLICIT if implicit else EXPLICIT if little else EXPLICIT_BIG
+    return bool(implicit), bool(little)
+
+
+def _syntax(found: Dataset | Elements) -> str:
+    """The transfer syntax; without file meta information, from how the data set was written."""
+    if isinstance(found, Elements):
+        return found.about_file("TransferSyntaxUID")
+    implicit, little = _encoding(found)
+    said = str(getattr(found, "file_meta", {}).get("TransferSyntaxUID", ""))
+    return said or (IMPLICIT if implicit else EXPLICIT if little else EXPLICIT_BIG)
 
 
 def _named(uid: str) -> str:

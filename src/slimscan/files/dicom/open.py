@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slimscan.files.dicom import place as place_of
+from slimscan.files.dicom.scan import PIXELS, Elements, scan
 from slimscan.files.dicom.syntax import DEFLATED
 from slimscan.files.guard import HEAD, reading
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
-
-_PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)  # float, double, integer
 
 
 def dataset(path: Path) -> Dataset:
@@ -28,11 +27,15 @@ def dataset(path: Path) -> Dataset:
     from pydicom.filereader import read_dataset
 
     with reading(path, "DICOM"), quiet():
-        found, at, inflated = open_dataset(path)
+        held, at, inflated = open_elements(path)
+        found = held.whole() if isinstance(held, Elements) else held
         implicit, little = (bool(value) for value in found.original_encoding)
         with place_of.opened(path, inflated) as file:
             file.seek(at)
-            file.seek(place_of.behind(file, path, implicit, little))
+            start = place_of.behind(file, path, implicit, little)
+            if start >= file.seek(0, io.SEEK_END):
+                return found
+            file.seek(start)
             tail = read_dataset(file, implicit, little)
         for tag in tail.keys():  # noqa: SIM118 iterating a data set would parse its elements
             if tag.group not in (0xFFFA, 0xFFFC):
@@ -77,13 +80,24 @@ def head_of(path: Path) -> bytes:
         return file.read(HEAD)
 
 
-def identity(found: Dataset) -> tuple[str, str]:
+def identity(found: Dataset | Elements) -> tuple[str, str]:
     """SOP class and instance UID; some anonymisers empty them and leave those of the file meta information."""
+    if isinstance(found, Elements):
+        return (
+            str(found.get("SOPClassUID") or found.about_file("MediaStorageSOPClassUID")),
+            str(found.get("SOPInstanceUID") or found.about_file("MediaStorageSOPInstanceUID")),
+        )
     meta = getattr(found, "file_meta", None) or {}
     return (
         str(found.get("SOPClassUID") or meta.get("MediaStorageSOPClassUID") or ""),
         str(found.get("SOPInstanceUID") or meta.get("MediaStorageSOPInstanceUID") or ""),
     )
+
+
+def open_elements(path: Path) -> tuple[Dataset | Elements, int, bool]:
+    """Like open_dataset, but only the places of the elements where the file is of the usual kind: ten times as fast."""
+    found = scan(path)
+    return open_dataset(path) if found is None else (found, found.pixels, False)
 
 
 def open_dataset(path: Path) -> tuple[Dataset, int, bool]:
@@ -98,7 +112,7 @@ def open_dataset(path: Path) -> tuple[Dataset, int, bool]:
             meta = pydicom.dcmread(io.BytesIO(_before_deflated(start)), force=True)
             if meta.file_meta.get("TransferSyntaxUID") == DEFLATED:
                 inner = place_of.opened(path, True)
-                found = read_dataset(inner, False, True, stop_when=lambda tag, _vr, _length: tag in _PIXELS)
+                found = read_dataset(inner, False, True, stop_when=lambda tag, _vr, _length: tag in PIXELS)
                 found = pydicom.FileDataset(str(path), found, start[:128], meta.file_meta, False, True)
                 return found, inner.tell(), True
         file.seek(0)

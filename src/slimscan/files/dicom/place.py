@@ -55,7 +55,7 @@ class Place:
                     left -= wanted
                     if not left:
                         break
-        return b"".join(parts)
+        return parts[0] if len(parts) == 1 else b"".join(parts)  # no copy of a native frame
 
 
 def opened(path: Path, inflated: bool) -> BinaryIO:
