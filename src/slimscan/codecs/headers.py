@@ -18,26 +18,38 @@ SOF_DCT, SOF_JPEGLS = (0xC0, 0xC1), (0xF7,)
 
 def check_jpeg2000(codec: str, payload: bytes, layout: Layout) -> None:
     """SIZ (ISO/IEC 15444-1 A.5.1) says one tile of the layout's size, sign and bytes a sample; EOC is at the end."""
+    if payload[-2:] != b"\xff\xd9":
+        raise CodecError(
+            f"{codec}: no whole codestream (SOC, SIZ ... EOC) in {len(payload)} bytes; the chunk is damaged"
+        )
+    depth = check_siz(codec, payload, layout)
+    signed = not layout.dtype.startswith("u")
+    if (depth >= 128) != signed or _width(depth % 128 + 1) != np.dtype(layout.dtype).itemsize:
+        raise CodecError(f"{codec}: the codestream's SIZ does not describe {_wanted(layout)}; the chunk is damaged")
+
+
+def check_siz(codec: str, header: bytes, layout: Layout) -> int:
+    """SIZ says one tile of the layout's size and samples, none of them subsampled; returns Ssiz, sign and bits less 1."""
     _, y, x = layout.shape[:3]
-    if payload[:4] != b"\xff\x4f\xff\x51" or payload[-2:] != b"\xff\xd9":
+    payload = header
+    if payload[:4] != b"\xff\x4f\xff\x51":
         raise CodecError(
             f"{codec}: no whole codestream (SOC, SIZ ... EOC) in {len(payload)} bytes; the chunk is damaged"
         )
     words = [int.from_bytes(payload[8 + 4 * i : 12 + 4 * i]) for i in range(8)]
     parts = payload[42 : 42 + 3 * layout.samples]
-    signed = not layout.dtype.startswith("u")
     fits = (
         words[:4] == [x, y, 0, 0]
         and words[4] >= x  # one tile
         and words[5] >= y
         and words[6:] == [0, 0]
         and int.from_bytes(payload[40:42]) == layout.samples
+        and len(parts) == 3 * layout.samples
         and parts == (parts[:1] + b"\x01\x01") * layout.samples
-        and (parts[0] >= 128) == signed
-        and _width(parts[0] % 128 + 1) == np.dtype(layout.dtype).itemsize
     )
     if not fits:
         raise CodecError(f"{codec}: the codestream's SIZ does not describe {_wanted(layout)}; the chunk is damaged")
+    return parts[0]
 
 
 def check_jpeg(codec: str, payload: bytes, layout: Layout, bits: int, frames: tuple[int, ...]) -> None:

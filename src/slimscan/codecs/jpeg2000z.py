@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slimscan.codecs.guard import guarded
+from slimscan.codecs.headers import check_siz
 from slimscan.codecs.lifting import forward53, forward97, inverse53, inverse97
 from slimscan.codecs.openjpeg import opened as codestream_opened
 from slimscan.codecs.openjpeg import resolutions, split
@@ -73,7 +74,11 @@ def decode(payload: bytes, layout: Layout) -> Pixels:
     """The slab back, in the layout's shape, dtype and span; CodecError for damaged bytes."""
     low, high = span(layout)
     head, *parts = opened("jpeg2000z", payload, 1 + layout.shape[0], layout)
-    levels, header = head[0], head[1:]
+    levels, header = head[:1], head[1:]
+    cod = header.find(b"\xff\x52")
+    if levels not in (b"\0", b"\1", b"\2", b"\3") or not 0 < cod < len(header) - 13:
+        raise CodecError(f"jpeg2000z: a chunk of {len(payload)} bytes begins with no header; it is damaged")
+    check_siz("jpeg2000z", header, layout)
     planes = np.empty(_grey(layout), np.int32)
     for plane, part in zip(planes, parts, strict=True):
         sot = b"\xff\x90\x00\x0a\x00\x00" + (len(part) + 14).to_bytes(4) + b"\x00\x01\xff\x93"
@@ -81,11 +86,11 @@ def decode(payload: bytes, layout: Layout) -> Pixels:
         if found.shape != plane.shape:
             raise CodecError(f"jpeg2000z: decoded {found.shape}, the layout says {plane.shape}; the chunk is damaged")
         plane[...] = found
-    reversible = header[header.index(b"\xff\x52") + 13] == 1  # the transformation in COD (15444-1 table A.20)
+    reversible = header[cod + 13] == 1  # the transformation in COD (15444-1 table A.20)
     if reversible:
-        slab: Pixels = inverse53(planes, levels)
+        slab: Pixels = inverse53(planes, levels[0])
     else:
-        slab = np.rint(inverse97(planes.astype(np.float32), levels) / UNIT).astype(np.int32)
+        slab = np.rint(inverse97(planes.astype(np.float32), levels[0]) / UNIT).astype(np.int32)
     return restored("jpeg2000z", slab + (low + high + 1) // 2, layout)
 
 

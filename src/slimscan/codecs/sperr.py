@@ -6,6 +6,7 @@ CT, MRI and microscopy), gives one quality over all chunks, and at equal largest
 
 from __future__ import annotations
 
+import struct
 from typing import Any
 
 import imagecodecs
@@ -15,6 +16,7 @@ from slimscan.codecs.bound import CEILING, tolerance
 from slimscan.codecs.guard import guarded
 from slimscan.codecs.samples import channels, joined, restored
 from slimscan.codecs.sealed import opened, seal
+from slimscan.errors import CodecError
 from slimscan.nouns import Codec, Holds, Knob, Layout, Pixels
 
 
@@ -33,13 +35,17 @@ def _packed(channel: Pixels, error: float) -> bytes:
 def decode(payload: bytes, layout: Layout) -> Pixels:
     """The slab back, in the layout's shape, dtype and span; CodecError for damaged bytes."""
     shape = layout.shape[:3]
+    parts = opened("sperr", payload, layout.samples, layout)
+    told = struct.pack("<3I", *shape[::-1])  # of a volume, behind version and flags
+    if shape[0] > 1 and any(part[2:14] != told for part in parts):
+        raise CodecError(f"sperr: the stream does not say {shape}; the chunk is damaged")
 
     def unpacked(stream: bytes) -> Any:
         if shape[0] == 1:
             return imagecodecs.sperr_decode(stream, shape=shape[1:], dtype=np.float32, header=False, numthreads=1)
         return imagecodecs.sperr_decode(stream, shape=shape, dtype=np.float32, numthreads=1)
 
-    planes = [np.asarray(guarded("sperr", unpacked, part)) for part in opened("sperr", payload, layout.samples, layout)]
+    planes = [np.asarray(guarded("sperr", unpacked, part)) for part in parts]
     return restored("sperr", joined([plane.reshape(shape) for plane in planes], layout), layout)
 
 

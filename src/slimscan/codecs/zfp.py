@@ -15,6 +15,7 @@ from slimscan.codecs.bound import CEILING, tolerance
 from slimscan.codecs.guard import guarded
 from slimscan.codecs.samples import channels, joined, restored
 from slimscan.codecs.sealed import opened, seal
+from slimscan.errors import CodecError
 from slimscan.nouns import Codec, Holds, Knob, Layout, Pixels
 
 UNIT = 1024  # the tolerance that ZFP is given, a power of two
@@ -37,6 +38,8 @@ def decode(payload: bytes, layout: Layout) -> Pixels:
 
     head, *parts = opened("zfp", payload, 1 + layout.samples, layout)
     scale = guarded("zfp", lambda data: np.frombuffer(data, "<f4", 1)[0], head)
+    if not (np.isfinite(scale) and scale > 0):
+        raise CodecError(f"zfp: a scale of {scale}; the chunk is damaged")
     planes = [np.asarray(guarded("zfp", unpacked, part)) / scale for part in parts]
     return restored("zfp", joined(planes, layout), layout)
 

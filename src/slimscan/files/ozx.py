@@ -24,6 +24,7 @@ from slimscan.files.guard import reading
 
 SHARD = "0/c/"
 CRC_BYTES = 4
+MOST_BESIDE = 256 << 20  # bytes of metadata, unpacked
 EPOCH = (1980, 1, 1, 0, 0, 0)  # one date for every entry: the same input gives the same bytes
 COMMENT = json.dumps({"ome": {"version": "0.5", "zipFile": {"centralDirectory": {"jsonFirst": True}}}}).encode()
 ENTRY_BYTES = 30 + 46  # a local header and its line in the central directory, names apart
@@ -188,11 +189,13 @@ def open_box(path: Path) -> Box:
 
 def _open_zip(path: Path) -> Box:
     with zipfile.ZipFile(path) as archive:
+        small = [info for info in archive.infolist() if info.filename.startswith("slimscan/")]
+        small += [archive.getinfo("zarr.json"), archive.getinfo("0/zarr.json")]
+        if sum(info.file_size for info in small) > MOST_BESIDE:
+            raise ValueError(f"what stands beside its pixels is more than {MOST_BESIDE} bytes")
         root = json.loads(archive.read("zarr.json"))
         array = json.loads(archive.read("0/zarr.json"))
-        extras = {
-            info.filename: archive.read(info) for info in archive.infolist() if info.filename.startswith("slimscan/")
-        }
+        extras = {info.filename: archive.read(info) for info in small if info.filename.startswith("slimscan/")}
         shard = next(info for info in _infos(archive) if info.filename.startswith(SHARD))
         if shard.compress_type != zipfile.ZIP_STORED:
             raise ValueError("its shard is not stored as it is")

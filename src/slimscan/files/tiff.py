@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from slimscan.errors import GeometryError, InputError, NotReadable
+from slimscan import child
+from slimscan.errors import CodecError, GeometryError, InputError, NotReadable
 from slimscan.files.guard import damaged, must_hold, one_line, reading
 from slimscan.files.lazy import Slices, native
 from slimscan.files.tiffmeta import spacing_and_bits
@@ -203,6 +206,10 @@ def _lazy(path: Path, tif: Any, series: Any, order: list[int]) -> Pixels | Lazy:
     dtype = check_page(path, page)
     for number, other in enumerate(pages, 1):
         check_segments(path, other, number)
+    limits = child.asked()
+    if limits is not None:
+        tif.close()
+        return Slices(shape, dtype, Apart((path,) * len(order), range(len(order)), shape[1:], dtype, limits))
     tif.filehandle.set_lock(True)
     held = [pages[number] for number in order]
     return Slices(shape, dtype, _Pages(path, tif, held, shape[1:], dtype))
@@ -223,6 +230,41 @@ class _Pages:
 
     def __del__(self) -> None:
         self._tif.close()
+
+
+@dataclass(frozen=True)
+class Apart:
+    """load(start, stop) that has slice k decoded by a child: slice numbers[k] of files[k], (y, x[, c])."""
+
+    files: Sequence[Path]
+    numbers: Sequence[int]
+    plane: tuple[int, ...]
+    dtype: np.dtype[Any]
+    limits: child.Limits
+
+    def __call__(self, start: int, stop: int) -> Pixels:
+        """Slices start..stop-1; CodecError naming the file and the slice."""
+        out = np.empty((stop - start, *self.plane), self.dtype)
+        for index in range(start, stop):
+            path, number = self.files[index].resolve(), self.numbers[index]
+            call = ("slimscan.files.tiff:slice_of", (path, path.stat().st_mtime_ns, number))
+            try:
+                out[index - start] = child.decode(*call, self.plane, self.dtype, self.limits)
+            except CodecError as error:
+                told = str(error)
+                raise CodecError(told if str(path) in told else f"{path}: page {number + 1}: {told}") from None
+        return out
+
+
+def slice_of(path: Path, stamp: int, number: int) -> Pixels:
+    """One slice of a TIFF file, for a child that is asked for it; `stamp` keeps a changed file out of what it keeps."""
+    found: Pixels = _kept(path, stamp).slices(number, number + 1)[0]
+    return found
+
+
+@lru_cache(maxsize=2)
+def _kept(path: Path, stamp: int) -> Volume:  # noqa: ARG001 the stamp is part of the cache's key
+    return read(path)
 
 
 def decoded(page: Any, plane: tuple[int, ...]) -> Pixels:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from slimscan import child
 from slimscan.errors import GeometryError, InputError
 from slimscan.files import tiff
 from slimscan.files.format import Format
@@ -57,7 +59,7 @@ def read(path: Path) -> Volume:
         if others:
             about["other_files"] = others[:10]
         shape = (len(slices), *plane)
-        return Volume(Slices(shape, dtype, _Files(slices, plane, dtype)), affine, bits, about=about, source=str(path))
+        return Volume(Slices(shape, dtype, _loader(slices, plane, dtype)), affine, bits, about=about, source=str(path))
 
 
 def _agreed(slices: list[Path]) -> tuple[tuple[int, ...], np.dtype[Any], Any, int, dict[str, Any]]:
@@ -143,6 +145,13 @@ def _count(folder: Path, files: list[Path], numbers: list[int]) -> None:
             f"{folder}: {many} slice(s) missing between {files[0].name} and {files[-1].name}: {shown}; add them, or "
             "renumber the files if the gap is meant"
         )
+
+
+def _loader(slices: list[Path], plane: tuple[int, ...], dtype: np.dtype[Any]) -> Callable[[int, int], Pixels]:
+    limits = child.asked()
+    if limits is None:
+        return _Files(slices, plane, dtype)
+    return tiff.Apart(slices, (0,) * len(slices), plane, dtype, limits)
 
 
 class _Files:

@@ -15,7 +15,7 @@ import numpy as np
 
 from slimscan.codecs import codec
 from slimscan.errors import NotReadable
-from slimscan.files.ozx import Box, compact
+from slimscan.files.ozx import MOST_BESIDE, Box, compact
 from slimscan.nouns import Volume
 from slimscan.press.scheme import Scheme
 
@@ -154,10 +154,10 @@ def described(box: Box) -> tuple[Scheme, Mapping[str, Any], tuple[int, ...]]:
 def volume_facts(box: Box, said: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a Volume beside its pixels."""
     try:
-        about = json.loads(zlib.decompress(box.extras[ABOUT])) if ABOUT in box.extras else {}
+        about = json.loads(_unpacked(box.extras[ABOUT])) if ABOUT in box.extras else {}
         about |= _history(box)
         headers = {
-            name.removeprefix(HEADER).removesuffix(".z"): zlib.decompress(raw)
+            name.removeprefix(HEADER).removesuffix(".z"): _unpacked(raw)
             for name, raw in box.extras.items()
             if name.startswith(HEADER)
         }
@@ -174,6 +174,15 @@ def volume_facts(box: Box, said: Mapping[str, Any]) -> dict[str, Any]:
         }
     except (KeyError, ValueError, TypeError, zlib.error) as error:
         raise NotReadable(f"{box.path}: the description of the volume is damaged ({error!r})") from error
+
+
+def _unpacked(packed: bytes) -> bytes:
+    """A small entry; ValueError, before memory is taken for it, when it is none."""
+    stream = zlib.decompressobj()
+    content = stream.decompress(packed, MOST_BESIDE)
+    if not stream.eof:
+        raise ValueError(f"an entry is cut off, or more than {MOST_BESIDE} bytes")
+    return content
 
 
 # Defined terms of LossyImageCompressionMethod, DICOM PS3.3 C.7.6.1.1.5.1; other codecs go by their own name.
@@ -203,7 +212,7 @@ def _history(box: Box) -> dict[str, Any]:
 def receipt_of(box: Box) -> dict[str, Any]:
     """The receipt that travels in the file; empty when there is none."""
     try:
-        found = json.loads(zlib.decompress(box.extras[RECEIPT])) if RECEIPT in box.extras else {}
+        found = json.loads(_unpacked(box.extras[RECEIPT])) if RECEIPT in box.extras else {}
     except (ValueError, zlib.error) as error:
         raise NotReadable(f"{box.path}: its receipt is damaged ({error})") from error
     return dict(found)

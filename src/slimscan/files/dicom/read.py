@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from slimscan import child
 from slimscan.errors import GeometryError, InputError, NotReadable
 from slimscan.files.dicom import frames as dicom_frames
 from slimscan.files.dicom import geometry as dicom_geometry
@@ -88,12 +89,13 @@ def read(path: Path) -> Volume:
 
 def _lazy(placed: Sequence[tuple[Header, int]]) -> Slices:
     first = placed[0][0]
+    limits = child.asked()
 
     def load(start: int, stop: int) -> Pixels:
         out = np.empty((stop - start, *dicom_frames.shape(first)), first.dtype)
 
         def one(k: int) -> None:
-            out[k - start] = dicom_frames.decode(*placed[k])
+            out[k - start] = dicom_frames.decode(*placed[k], limits)
 
         if stop - start == 1:
             one(start)
