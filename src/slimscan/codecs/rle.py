@@ -21,7 +21,7 @@ def decode(payload: bytes, layout: Layout) -> Pixels:
     """The slice back, in the layout's shape and dtype; CodecError for damaged bytes."""
     dtype = np.dtype(layout.dtype)
     try:
-        words = rle.decode(payload, *layout.shape[1:3], layout.samples, dtype.itemsize, strict=True)
+        words = rle.decode(payload, layout.shape[1], layout.shape[2], layout.samples, dtype.itemsize, strict=True)
     except CodecError as error:
         raise CodecError(f"rle: {error}; the chunk is damaged") from error
     return words.view(dtype).reshape(layout.shape)

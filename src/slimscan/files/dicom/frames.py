@@ -6,6 +6,7 @@ colour is turned: YBR becomes RGB, because a Volume's three samples are red, gre
 
 from __future__ import annotations
 
+import hashlib
 import zlib
 from dataclasses import replace
 
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slimscan import child, rle
-from slimscan.errors import CodecError
+from slimscan.errors import ChecksumError, CodecError
 from slimscan.files.dicom.codestream import Codestream, ends, inspect
 from slimscan.files.dicom.header import Header
 from slimscan.files.dicom.syntax import EXPLICIT_BIG, SYNTAXES
@@ -48,9 +49,11 @@ def decode(header: Header, frame: int, limits: child.Limits | None = None) -> Pi
 
     limits: decode compressed frames in a child process under them.
     CodecError: the frame is cut off, damaged, or of another size than the header says; nothing is decoded then.
-    NotReadable: the file has changed since its header was read.
+    ChecksumError: slimscan wrote the file, and these are not the bytes that it wrote. NotReadable: the file has changed
+    since its header was read.
     """
     payload = header.place.read(frame)
+    _same(header, frame, payload)
     if limits is None or SYNTAXES[header.syntax].kind == "native":
         return from_bytes(header, frame, payload)
     light = replace(header, planes=None, rescale=(), place=replace(header.place, frames=()))
@@ -61,6 +64,15 @@ def decode(header: Header, frame: int, limits: child.Limits | None = None) -> Pi
         if str(error).startswith(str(header.path)):
             raise
         raise _broken(header, frame, str(error)) from None
+
+
+def _same(header: Header, frame: int, payload: bytes) -> None:
+    """ChecksumError when the file says what its frames are, and this is another."""
+    if header.checksums and hashlib.sha256(payload).digest() != header.checksums[frame]:
+        raise ChecksumError(
+            f"{header.path}: frame {frame + 1} of {header.frames} is not what was written (its SHA-256 differs from the"
+            " one in the file); not decoded, fetch the file again"
+        )
 
 
 def from_bytes(header: Header, frame: int, payload: bytes) -> Pixels:

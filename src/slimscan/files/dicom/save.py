@@ -7,11 +7,13 @@ import struct
 import tempfile
 import zlib
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from slimscan.errors import InputError
-from slimscan.files.dicom.derive import IMPLEMENTATION
+from slimscan.files.dicom import place as place_of
+from slimscan.files.dicom.encode import encoded, file_meta
 from slimscan.files.dicom.syntax import DEFLATED, SYNTAXES
 from slimscan.files.guard import writing
 
@@ -27,7 +29,7 @@ _ITEM, _END = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
 class Spool:
     """Encoded frames as they come, on disk when large: UIDs hang on all bytes, offset tables on all lengths.
 
-    digests: SHA-256 of every frame; digest: of all.
+    digests: SHA-256 of every frame; digest: of all; padded: SHA-256 of every frame with the byte that makes it even.
     """
 
     def __init__(self, path: Path, frames: Iterable[bytes]) -> None:
@@ -35,12 +37,16 @@ class Spool:
         self._file: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=_MEMORY, dir=place)  # noqa: SIM115 __exit__
         self._spans: list[tuple[int, int]] = []
         self.digests: list[str] = []
+        self.padded: list[bytes] = []
         at, whole = 0, hashlib.sha256()
         for frame in frames:
             with writing(path):
                 self._file.write(frame)
             self._spans.append((at, len(frame)))
-            self.digests.append(hashlib.sha256(frame).hexdigest())
+            held = hashlib.sha256(frame)
+            self.digests.append(held.hexdigest())
+            held.update(b"\0" * (len(frame) % 2))
+            self.padded.append(held.digest())
             whole.update(frame)
             at += len(frame)
         self.digest = whole.hexdigest()
@@ -58,6 +64,10 @@ class Spool:
         """Bytes of frame k."""
         return self._spans[k][1]
 
+    def checksum(self, k: int, encapsulated: bool) -> bytes:
+        """SHA-256 of frame k as a reader finds it: a fragment is padded, a native frame is not."""
+        return self.padded[k] if encapsulated else bytes.fromhex(self.digests[k])
+
     def __getitem__(self, k: int) -> bytes:
         self._file.seek(self._spans[k][0])
         return self._file.read(self._spans[k][1])
@@ -65,24 +75,12 @@ class Spool:
 
 def save(
     path: Path, found: Dataset, preamble: bytes, meta: Dataset | None, syntax: str, spool: Spool, slices: Sequence[int]
-) -> None:
+) -> int:
     """Write the data set (without pixel data) and the frames `slices` of the spool, in that order.
 
     Explicit VR Little Endian, or what `syntax` says. meta: the source's file meta information, kept but for what names
-    this file and its writer.
+    this file and its writer. Returns the bytes of coded pixels in the file.
     """
-    from pydicom.dataset import FileMetaDataset
-    from pydicom.filebase import DicomBytesIO
-    from pydicom.filewriter import write_file_meta_info
-    from pydicom.uid import UID
-
-    new = FileMetaDataset()
-    for element in meta or ():
-        if element.tag.element not in (0x0000, 0x0001):
-            new.add(element)
-    new.MediaStorageSOPClassUID, new.MediaStorageSOPInstanceUID = UID(found.SOPClassUID), UID(found.SOPInstanceUID)
-    new.TransferSyntaxUID = UID(syntax)
-    new.ImplementationClassUID, new.ImplementationVersionName = UID(IMPLEMENTATION), "SLIMSCAN"
     encapsulated = SYNTAXES[syntax].encapsulated
     lengths = [spool.length(k) for k in slices]
     wide = encapsulated and _offsets(lengths)[-1] > _OFFSET_LIMIT
@@ -93,30 +91,49 @@ def save(
     if not encapsulated and sum(lengths) > _NATIVE_LIMIT:
         raise InputError(f"{path}: {sum(lengths)} bytes of native pixels in one file; allowed: 4 GiB; write a folder")
     with path.open("wb") as file:
-        file.write(preamble + b"DICM")
-        about_file = DicomBytesIO()
-        write_file_meta_info(about_file, new, enforce_standard=True)
-        file.write(about_file.getvalue())
+        file.write(preamble + b"DICM" + file_meta(found, meta, syntax))
         # Not dcmwrite: it refuses transfer syntaxes that it does not know yet (JPEG XL). A data set that was read in the
         # same encoding is copied element for element.
+        before, behind = encoded(found, stop=0x7FE00010), encoded(found, start=0x7FE00011)
         if syntax == DEFLATED:
-            found.add_new(0x7FE00010, vr, _even(b"".join(spool[k] for k in slices)))
-            packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
-            file.write(_even(packer.compress(_encoded(found)) + packer.flush()))
-            return
-        file.write(_encoded(found[:0x7FE00010]))
+            total = sum(lengths)
+            head = struct.pack("<HH2sHI", 0x7FE0, 0x0010, vr.encode(), 0, total + total % 2)
+            frames = (spool[k] for k in slices)
+            return _deflate(file, before, chain([head], frames, [b"\0" * (total % 2), behind]))
+        file.write(before)
         _pixels(file, spool, slices, vr, encapsulated, wide)
-        file.write(_encoded(found[0x7FE00011:]))
+        file.write(behind)
+    return sum(lengths)
 
 
-def _encoded(found: Dataset) -> bytes:
-    from pydicom.filebase import DicomBytesIO
-    from pydicom.filewriter import write_dataset
+def _deflate(file: IO[bytes], before: bytes, pixels: Iterable[bytes]) -> int:
+    """The data set deflated as one stream (PS3.5 A.5); the bytes that the pixels and what follows them take of it."""
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    file.write(packer.compress(before) + packer.flush(zlib.Z_SYNC_FLUSH))  # so that the pixels' share is known
+    start = file.tell()
+    for part in pixels:
+        file.write(packer.compress(part))
+    file.write(packer.flush())
+    coded = file.tell() - start
+    file.write(b"\0" * (file.tell() % 2))
+    return coded
 
-    content = DicomBytesIO()
-    content.is_implicit_VR, content.is_little_endian = False, True
-    write_dataset(content, found)
-    return content.getvalue()
+
+def content_of(path: Path, inflated: bool) -> bytes:
+    """All bytes of the file, or of its inflated data set: what offsets of its elements count in."""
+    with place_of.opened(path, inflated) as file:
+        return file.read()
+
+
+def replace_content(path: Path, content: bytes, pixels: int, deflated: bool) -> None:
+    """Write changed bytes of content_of() back. pixels: where pixel data begins in them."""
+    if not deflated:
+        path.write_bytes(content)
+        return
+    old = path.read_bytes()
+    with path.open("wb") as file:
+        file.write(old[: 144 + int.from_bytes(old[140:144], "little")])  # preamble and file meta information
+        _deflate(file, content[:pixels], [content[pixels:]])
 
 
 def _pixels(file: IO[bytes], spool: Spool, slices: Sequence[int], vr: str, encapsulated: bool, wide: bool) -> None:

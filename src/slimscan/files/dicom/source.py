@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from slimscan.errors import InputError
-from slimscan.files.dicom import attributes
+from slimscan.files.dicom import attributes, block
 from slimscan.files.dicom import derive as dicom_derive
 from slimscan.files.dicom import frames as dicom_frames
 from slimscan.files.dicom import new as dicom_new
@@ -84,6 +84,7 @@ def taken(
     found.SOPInstanceUID = uid or dicom_derive.uid("source", names.series, *map(str, instance.slices))
     found.StudyInstanceUID = found.get("StudyInstanceUID") or names.study
     found.SeriesInstanceUID = found.get("SeriesInstanceUID") or names.series
+    block.drop(found)  # its checksums are of the old frames
     if _overlaid(found):
         _free_overlays(found, file, [source[k][1] for k in instance.slices])
     syntax = str(found.file_meta.get("TransferSyntaxUID", "")) if hasattr(found, "file_meta") else ""
@@ -155,6 +156,9 @@ def instances(path: Path, volume: Volume, source: list[tuple[Path, int]] | None,
             f"{path}: the source is a series of {len(files)} single-frame files, which keep their identity in a folder only;"
             " give a path that ends in /"
         )
+    held: dict[Path, list[int]] = {file: [] for file in files}
+    for k in slices:
+        held[source[k][0]].append(k)
     for n, file in enumerate(files):
-        mine = sorted((k for k in slices if source[k][0] == file), key=lambda k: source[k][1])
+        mine = sorted(held[file], key=lambda k: source[k][1])
         yield Instance(f"{n + 1:05d}.dcm" if len(files) > 1 else f"{file.stem}.dcm", mine, file)

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from slimscan.errors import CodecError, InputError, LayoutRefused
+from slimscan.files.dicom import block
 from slimscan.files.dicom import derive as dicom_derive
 from slimscan.files.dicom import frames as dicom_frames
 from slimscan.files.dicom import geometry as dicom_geometry
@@ -23,6 +24,7 @@ from slimscan.files.dicom import header as dicom_header
 from slimscan.files.dicom import new as dicom_new
 from slimscan.files.dicom import save as dicom_save
 from slimscan.files.dicom import source as dicom_source
+from slimscan.files.dicom.block import Note
 from slimscan.files.dicom.codestream import Codestream, ends, inspect
 from slimscan.files.dicom.open import quiet
 from slimscan.files.dicom.syntax import DEFLATED, EXPLICIT, RLE, SYNTAXES
@@ -37,12 +39,20 @@ _GREY = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")
 Change = Literal["none", "colour", "lossy"]
 
 
+@dataclass(frozen=True, slots=True)
+class Files:
+    """What was written. coded_bytes: of pixels as they lie in the files. lowest: the instance of the lowest slice."""
+
+    coded_bytes: int
+    lowest: Path
+
+
 def write(volume: Volume, path: Path) -> None:
     """Plain pixels, Explicit VR Little Endian: a folder, or one file when the name ends in .dcm."""
     write_exact(volume, path, EXPLICIT)
 
 
-def write_exact(volume: Volume, path: Path, transfer_syntax: str = EXPLICIT) -> None:
+def write_exact(volume: Volume, path: Path, transfer_syntax: str = EXPLICIT, note: Note | None = None) -> Files:
     """Pixels exactly as they are in the volume: native, deflated or RLE.
 
     A volume whose DICOM source still exists is compared with it slice by slice: equal pixels keep their UIDs, others
@@ -68,7 +78,8 @@ def write_exact(volume: Volume, path: Path, transfer_syntax: str = EXPLICIT) -> 
         before = volume.about.get("lossy")  # pixels that were decoded from a lossy file say so, wherever they came from
         change: Change = "lossy" if before or not equal else "none"
         ratio, method = (float(before["ratio"]), str(before["method"])) if before else (None, None)
-        _write(path, replace(volume, bits=bits), source, spool, transfer_syntax, ratio, method, change, None)
+        volume = replace(volume, bits=bits)
+        return _write(path, volume, source, spool, transfer_syntax, ratio, method, change, None, note)
 
 
 def _bits_of(pixels: Pixels) -> int:
@@ -89,14 +100,16 @@ def write_encoded(
     method: str | None,
     lossless: bool,
     padding_range: tuple[int, int] | None = None,
-) -> None:
+    note: Note | None = None,
+) -> Files:
     """Write codestreams, one a slice in z order, as DICOM: a folder, or one file when the name ends in .dcm.
 
     frames: bare codestreams of volume.shape[1:]. Codestreams of signed pixels that carry no sign themselves (JPEG-LS,
     JPEG XL) hold two's complement in volume.bits bits. ratio: of every slice, or one for all; None: raw bytes (bits
     allocated) / encoded bytes of each instance. method: defined term of LossyImageCompressionMethod; None: the one of
     the transfer syntax. lossless: decoding gives the volume's pixels exactly; UIDs and claims stay.
-    padding_range: (PixelPaddingValue, PixelPaddingRangeLimit) when padding came back as a range of values.
+    padding_range: (PixelPaddingValue, PixelPaddingRangeLimit) when padding came back as a range of values. note: put our
+    private block into every instance (block.py), with room for a receipt in the one of the lowest slice.
 
     InputError: frames and volume do not agree, palette indices to be lossy, a transfer syntax that cannot hold them.
     CodecError: a codestream of another size or without its end. GeometryError: an affine that DICOM cannot say.
@@ -114,7 +127,7 @@ def write_encoded(
         raise LayoutRefused(f"{path}: palette indices must not become lossy; allowed: lossless")
     with dicom_save.Spool(path, frames) as spool:
         change: Change = "none" if lossless else "lossy"
-        _write(
+        return _write(
             path,
             volume,
             dicom_source.sources(volume),
@@ -124,6 +137,7 @@ def write_encoded(
             method or syntax.method,
             change,
             padding_range,
+            note,
         )
 
 
@@ -140,7 +154,8 @@ def _write(
     method: str | None,
     change: Change,
     padding_range: tuple[int, int] | None,
-) -> None:
+    note: Note | None,
+) -> Files:
     if len(spool) != volume.shape[0]:
         raise InputError(
             f"{path}: {len(spool)} encoded frames for a volume of {volume.shape[0]} slices; want one a slice"
@@ -158,6 +173,7 @@ def _write(
         change = "colour"
     planes = dicom_geometry.planes_of(volume.affine_mm, volume.shape[0]) if source is None else []
     names = _names(volume, spool.digest)
+    lowest, coded_bytes, encapsulated = path, 0, SYNTAXES[syntax].encapsulated
     with writing(path):
         if not single:
             path.mkdir(parents=True, exist_ok=True)
@@ -188,7 +204,13 @@ def _write(
                         )
                 _describe(found, volume, stream, padding_range)
                 target = path if single else path / instance.name
-                dicom_save.save(target, found, preamble, meta, syntax, spool, instance.slices)
+                if note is not None:
+                    sums = [spool.checksum(k, encapsulated) for k in instance.slices]
+                    block.put(found, note, syntax, sums, receipt=0 in instance.slices)
+                if 0 in instance.slices:
+                    lowest = target
+                coded_bytes += dicom_save.save(target, found, preamble, meta, syntax, spool, instance.slices)
+    return Files(coded_bytes, lowest)
 
 
 def _checked(path: Path, volume: Volume, spool: dicom_save.Spool, syntax: str) -> Codestream | None:
@@ -268,6 +290,9 @@ def _describe(found: Dataset, volume: Volume, stream: Codestream | None, padding
         and not dicom_source.about_dicom(volume).get("files")
     ):
         found.add_new("PixelPaddingValue", vr, volume.padding)
+        limit = dicom_source.about_dicom(volume).get("padding_range_limit")
+        if limit is not None:
+            found.add_new("PixelPaddingRangeLimit", vr, int(limit))
 
 
 def _names(volume: Volume, digest: str) -> dicom_new.Names:
