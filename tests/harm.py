@@ -100,3 +100,9 @@ def limits() -> Any:
     closed = all(os.path.samestat(os.fstat(number), nothing) for number in (0, 1))
     deaf = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     return np.array([*may, os.read(0, 1) == b"", wrote, closed, deaf], np.int64)
+
+
+def decoded(name: str, payload: bytes, layout: Any) -> Any:
+    from slimscan.codecs import CODECS
+
+    return CODECS[name].decode(payload, layout)

@@ -33,6 +33,10 @@ def command(
     ] = None,
     panel: Annotated[str | None, typer.Option(metavar="PNG", help="Draw the worst slice into this PNG.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace what stands at --panel.")] = False,
+    untrusted: Annotated[
+        bool,
+        typer.Option("--untrusted", help="Decode all images in child processes with limits: it may be made to harm."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> int:
     """Compare two images."""
@@ -47,9 +51,11 @@ def command(
 
     if panel is not None:
         admit_output(Path(panel), force)
-    before, after = surveyed(lazy(reference)), lazy(test)
-    inside = None if mask is None else lazy(mask)
-    found = compare(before.volume, after, before.peak(peak_of(peak)), inside, None if boxes is None else _boxes(boxes))
+    before, after = surveyed(lazy(reference, untrusted)), lazy(test, untrusted)
+    inside = None if mask is None else lazy(mask, untrusted)
+    found = compare(
+        before.volume, after, before.peak(peak_of(peak)), inside, None if boxes is None else _boxes(boxes, untrusted)
+    )
     found = replace(found, peak=peak)
     if panel is not None:
         from slimscan.report.panel import panel as draw
@@ -78,7 +84,7 @@ def command(
     return 0
 
 
-def _boxes(path: str) -> Any:
+def _boxes(path: str, untrusted: bool) -> Any:
     """Annotation boxes from a CSV of slice,y0,x0,y1,x1, or around the parts of a mask."""
     import csv
 
@@ -89,7 +95,7 @@ def _boxes(path: str) -> Any:
     from slimscan.press.open import read
 
     if not path.lower().endswith(".csv"):
-        return boxes_from_mask(np.asarray(read(path).pixels) != 0)
+        return boxes_from_mask(np.asarray(read(path, untrusted).pixels) != 0)
     try:
         with Path(path).open(newline="") as file:
             rows = [row for row in csv.reader(file) if row]

@@ -77,10 +77,14 @@ def command(
     ] = None,
     no_verify: Annotated[bool, typer.Option("--no-verify", help="Do not read back what was written.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace what stands at OUT.")] = False,
+    untrusted: Annotated[
+        bool, typer.Option("--untrusted", help="Decode SRC in child processes with limits: it may be made to harm.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> int:
     """Compress one image or many."""
     from slimscan import each as maps
+    from slimscan.child import apart
     from slimscan.cli import DONE, complain, worst
     from slimscan.cli.say import bar, say_json
     from slimscan.errors import InputError
@@ -106,7 +110,7 @@ def command(
     status = DONE
     for source, place in pairs:
         try:
-            with bar(Path(source).name) as progress:
+            with apart(untrusted), bar(Path(source).name) as progress:
                 if certificate:
                     from slimscan.study.apply import apply_certificate
 

@@ -27,6 +27,9 @@ def command(
         str, typer.Option("--output", "-o", metavar="OUT", help=".nii .nii.gz .tif .mha .nrrd, or DICOM.")
     ],
     force: Annotated[bool, typer.Option("--force", help="Replace what stands at OUT.")] = False,
+    untrusted: Annotated[
+        bool, typer.Option("--untrusted", help="Decode SRC in child processes with limits: it may be made to harm.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> int:
     """Decode one image."""
@@ -34,7 +37,7 @@ def command(
     from slimscan.press.decompress import decompress
 
     with bar(Path(source).name) as progress:
-        done = decompress(source, output, force=force, progress=progress)
+        done = decompress(source, output, force=force, untrusted=untrusted, progress=progress)
     if as_json:
         say_json(done)
     else:

@@ -16,13 +16,18 @@ HELP = """Say what an image is: shape, samples, geometry, size, and the receipt 
 
 def command(
     path: Annotated[str, typer.Argument(metavar="PATH", help="Any image that slimscan reads.")],
+    untrusted: Annotated[
+        bool, typer.Option("--untrusted", help="Decode PATH in child processes with limits: it may be made to harm.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> int:
     """Print facts of one image."""
+    from slimscan.child import apart
     from slimscan.cli.say import say_json, say_pairs, size
     from slimscan.press.about import about
 
-    facts = about(path)
+    with apart(untrusted):
+        facts = about(path)
     if as_json:
         say_json(facts)
         return 0

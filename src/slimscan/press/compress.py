@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from slimscan.child import Limits
 from slimscan.codecs import codec as find_codec
 from slimscan.each import Each, threads
 from slimscan.errors import CheckFailed, InputError
@@ -59,13 +60,15 @@ def compress(
     each: Each | None = None,
     verify: bool = True,
     force: bool = False,
+    untrusted: bool | Limits = False,
     progress: Progress | None = None,
 ) -> Receipt:
     """Compress an image to a target, read it back, and return everything that was measured.
 
     target: Ratio, Psnr, MaxError, Lossless or Setting. codec: a name in CODECS, "auto", or None for the setting's own,
     else jpeg2000. peak: of the PSNR in the receipt (a Psnr target brings its own). each: a map from slimscan.each.
-    verify False skips reading back, and leaves psnr_db, mse, max_abs_error and identical None.
+    verify False skips reading back, and leaves psnr_db, mse, max_abs_error and identical None. untrusted: the source is
+    decoded by child processes under limits.
 
     Raises InputError, LayoutRefused, TargetUnreachable or OutputError before anything stands at `output`, and
     CheckFailed when what was read back is not what was promised; nothing is left at `output` then either.
@@ -79,7 +82,7 @@ def compress(
     name = target.codec if isinstance(target, Setting) else codec
     if name not in (None, "auto"):
         admit_codec(kind, find_codec(name).name, output)
-    volume = _in_memory(usable(source if isinstance(source, Volume) else lazy(source)))
+    volume = _in_memory(usable(source if isinstance(source, Volume) else lazy(source, untrusted)))
     slices = volume.shape[0] if volume.shape else 0
     seen = survey(volume, threads())
     case = Case(
