@@ -125,7 +125,7 @@ def _held(found: Dataset | Elements) -> dict[int, bytes]:
 
 def _numbers(found: Any) -> list[int]:
     """The blocks of the group that are ours."""
-    tags = [tag for tag in found.keys() if tag >> 16 == GROUP and 0x10 <= tag & 0xFFFF < 0x100]  # noqa: SIM118
+    tags = [tag for tag in map(int, found.keys()) if tag >> 16 == GROUP and 0x10 <= tag & 0xFFFF < 0x100]
     return [tag & 0xFFFF for tag in tags if _text(found[tag].value) == CREATOR]
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pydicom.dataset import FileDataset
 
 PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)  # float, double, integer
-_LONG = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"})
+LONG_VR = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"})
 _SHORT = frozenset(
     {b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FD", b"FL", b"IS", b"LO", b"LT", b"PN", b"SH", b"SL"}
     | {b"SS", b"ST", b"TM", b"UI", b"UL", b"US"}
@@ -98,6 +98,7 @@ class Elements:
             from pydicom.dataset import FileDataset, FileMetaDataset
 
             meta = FileMetaDataset(self._raw(self.meta))
+            meta.set_original_encoding(False, True, "iso8859")
             made = FileDataset(str(self.path), self._raw(self.spans), self.data[:128], meta, False, True)
             made.set_original_encoding(False, True, convert_encodings(made.get("SpecificCharacterSet", "iso8859")))
             self._whole.append(made)
@@ -164,7 +165,7 @@ def _run(data: bytes, at: int, below: int) -> tuple[dict[int, Span], int]:
         start = at + 8
         if vr in _SHORT:
             stop = at = start + length
-        elif vr in _LONG:
+        elif vr in LONG_VR:
             (length,) = _long(data, start)
             start += 4
             if length == _UNDEFINED:
@@ -208,7 +209,7 @@ def _sequence(data: bytes, at: int) -> int:
             at += 8
             if vr in _SHORT:
                 at += short
-            elif vr in _LONG:
+            elif vr in LONG_VR:
                 (length,) = _long(data, at)
                 at += 4
                 if length != _UNDEFINED:
