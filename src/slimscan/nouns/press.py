@@ -13,12 +13,17 @@ Peak = Literal["stored", "range", "dtype"] | float
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """raw bytes / bytes on disk is to be `value`, within 2 %."""
+    """raw bytes / bytes on disk is to be `value`, within 2 %.
+
+    most: `value` is the largest that is allowed, of raw bytes / encoded bytes, which no header flatters: what guidelines
+    and LossyImageCompressionRatio speak of. It is met as closely as the codec can, from below, and never exceeded.
+    """
 
     value: float
+    most: bool = False
 
     def __str__(self) -> str:
-        return f"ratio:{self.value:g}"
+        return f"ratio:{'at most ' if self.most else ''}{self.value:g}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +39,13 @@ class Psnr:
 
 @dataclass(frozen=True, slots=True)
 class MaxError:
-    """No voxel may be off by more than `value` stored units."""
+    """No voxel may be off by more than `value`, in the unit that the image's header names, "" for stored units."""
 
     value: float
+    unit: str = ""
 
     def __str__(self) -> str:
-        return f"max-error:{self.value:g}"
+        return f"max-error:{self.value:g}{f' {self.unit}' if self.unit else ''}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +57,22 @@ class Lossless:
 
 
 Target = Ratio | Psnr | MaxError | Lossless | Setting
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The largest ratio that a published guideline allows for the image, with the codec that it speaks of.
+
+    name: a key of slimscan's table of guidelines. modality: a DICOM defined term ("CT"), needed when the image's header
+    says none. body_part: such a term, or a word like it; "" for the header's.
+    """
+
+    name: str
+    modality: str = ""
+    body_part: str = ""
+
+    def __str__(self) -> str:
+        return f"policy:{self.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +93,10 @@ class Receipt:
     psnr_db, max_abs_error, mse: None when the file was not read back (--no-verify); psnr_db is also None when nothing
     differs (it would be infinite; `identical` says so). probes: every encoding tried. candidates: the table that "auto"
     chose from. samples: voxels x colours. bits: stored bits of one. sha256: of the source's samples in C order, little
-    endian; decoded_sha256: of what came back.
+    endian; decoded_sha256: of what came back. max_abs_error_real: the largest error times the rescale slope, in `unit`,
+    the one of the image's header ("" when it names none). policy: the guideline that decided, None without one.
+    history: what is known of earlier lossy generations, None when nothing was looked for. notes: what whoever opens the
+    file should know, a sentence each.
     """
 
     source: str
@@ -101,6 +126,11 @@ class Receipt:
     bits: int = 0
     sha256: str | None = None
     decoded_sha256: str | None = None
+    max_abs_error_real: float | None = None
+    unit: str = ""
+    policy: Mapping[str, Any] | None = None
+    history: Mapping[str, Any] | None = None
+    notes: tuple[str, ...] = ()
 
     def on_disk(self, file_bytes: int) -> Receipt:
         """The receipt once the size of the whole output is known."""

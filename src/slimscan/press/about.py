@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from slimscan.errors import NotReadable
 from slimscan.files.ozx import is_box, open_box
+from slimscan.nouns import Volume
 from slimscan.press.open import lazy
 from slimscan.press.store import receipt_of
 
@@ -24,12 +26,7 @@ def about(path: str | Path) -> dict[str, Any]:
     dtype = np.dtype(volume.pixels.dtype)
     raw = int(np.prod(volume.shape, dtype=np.int64)) * dtype.itemsize
     on_disk = _bytes(place)
-    receipt: dict[str, Any] = {}
-    if is_box(place):
-        try:
-            receipt = receipt_of(open_box(place))
-        except NotReadable:
-            receipt = {}  # somebody else's zarr
+    receipt = receipt_at(place, volume)
     header = {key: value for key, value in volume.about.items() if key != "bits_declared"}
     return {
         "path": str(path),
@@ -48,6 +45,25 @@ def about(path: str | Path) -> dict[str, Any]:
         "header": header,
         "receipt": receipt,
     }
+
+
+def receipt_at(place: Path, volume: Volume) -> dict[str, Any]:
+    """The receipt that travels in a container, or in the DICOM instance of the lowest slice; empty when there is none."""
+    if is_box(place):
+        try:
+            return receipt_of(open_box(place))
+        except NotReadable:
+            return {}  # somebody else's zarr
+    dicom = volume.about.get("dicom") or {}
+    if not dicom.get("files") or not dicom.get("folder"):
+        return {}
+    from slimscan.files.dicom.block import receipt
+
+    try:
+        found = json.loads(receipt(Path(dicom["folder"]) / dicom["files"][0]) or b"{}")
+    except ValueError:
+        return {}
+    return dict(found) if isinstance(found, dict) else {}
 
 
 def _bytes(path: Path) -> int:

@@ -17,8 +17,9 @@ from slimscan.codecs import CODECS
 from slimscan.errors import SlimscanError, TargetUnreachable
 from slimscan.nouns import Codec, Lossless, MaxError
 from slimscan.press.choose import Case, goal_of, part_of, prober_of, settle
+from slimscan.press.dicom import AUTO_IN_DICOM
 from slimscan.press.goal import Goal
-from slimscan.press.outputs import IN_DICOM, IN_TIFF, Kind
+from slimscan.press.outputs import IN_TIFF, Kind
 from slimscan.press.probe import Piece, Prober, Sample
 from slimscan.press.scheme import Scheme
 from slimscan.press.search import Axis, Curve, Unreachable, solve, solve_with_slope
@@ -67,7 +68,7 @@ class Choice:
 
 def candidates_for(case: Case, kind: Kind) -> list[Codec]:
     """The codecs that can be asked: right for the kind of file, for exact or lossy, and installed."""
-    allowed = {"tiff": IN_TIFF, "dicom": IN_DICOM}.get(kind, tuple(CODECS))
+    allowed = {"tiff": IN_TIFF, "dicom": AUTO_IN_DICOM}.get(kind, tuple(CODECS))
     exact = _exact(case)
     return [
         found

@@ -16,7 +16,8 @@ from slimscan.each import Each
 from slimscan.errors import InputError, LayoutRefused, TargetUnreachable
 from slimscan.nouns import Codec, Knob, Layout, Lossless, MaxError, Peak, Psnr, Ratio, Setting, Target, Volume
 from slimscan.press.allot import Found
-from slimscan.press.goal import Goal, bytes_goal, error_goal, psnr_goal
+from slimscan.press.dicom import dicom_grid
+from slimscan.press.goal import Goal, bytes_goal, error_goal, most_goal, psnr_goal
 from slimscan.press.grid import Grid, grid_for, plain_grid, stored_bits, stored_dtype
 from slimscan.press.probe import Piece, Prober
 from slimscan.press.scheme import Scheme
@@ -32,7 +33,10 @@ SLAB_BYTES = 96 << 20  # of raw samples in one chunk, at most: a few slabs are u
 
 @dataclass(frozen=True)
 class Case:
-    """A surveyed volume and what is asked of it. overhead: bytes of the file beside payloads. plain: no grid, no mask."""
+    """A surveyed volume and what is asked of it. overhead: bytes of the file beside payloads. plain: no grid, no mask.
+
+    dicom: the codestreams are for DICOM, whose readers expect two's complement where a codec knows no sign.
+    """
 
     volume: Volume
     seen: Survey
@@ -41,6 +45,7 @@ class Case:
     each: Each
     overhead: int = 0
     plain: bool = False
+    dicom: bool = False
     spool_folder: Path | None = None
     progress: Any = None
 
@@ -87,6 +92,8 @@ def scheme_of(case: Case, found: Codec) -> Scheme:
     grid = grid_for(case.volume, case.seen, background=background is not None)
     if case.plain:
         grid = plain_grid(case.volume, case.seen)
+        if case.dicom:
+            grid = dicom_grid(found.name, grid, case.volume, case.seen, exact)
     elif exact and not (grid.exact and case.seen.plain):
         dtype = stored_dtype(case.volume)
         grid = Grid(dtype, 0.0, 1.0, 8 * np.dtype(dtype).itemsize, dtype)
@@ -121,6 +128,8 @@ def part_of(slices: int, depth: int) -> list[Piece]:
 
 def goal_of(case: Case) -> Goal | None:
     """The target as a goal over the whole volume; None when nothing is to be searched."""
+    if isinstance(case.target, Ratio) and case.target.most:
+        return most_goal(case.raw_bytes, case.target.value)
     if isinstance(case.target, Ratio):
         return bytes_goal(case.raw_bytes, case.target.value, case.overhead)
     if isinstance(case.target, Psnr):

@@ -17,10 +17,11 @@ from slimscan.errors import CheckFailed, InputError
 from slimscan.nouns import Lossless, Peak, Psnr, Receipt, Setting, Target, Volume
 from slimscan.press.allot import Found
 from slimscan.press.choose import Case, Per, check_target, prober_of, settle
+from slimscan.press.dicom import WHOLE
 from slimscan.press.open import lazy
 from slimscan.press.outputs import Kind, Written, admit_codec, guess_overhead, kind_of, write_box, write_other
 from slimscan.press.probe import Job, Piece, Prober, run_job
-from slimscan.press.receipt import sign, travelling
+from slimscan.press.receipt import setting_text, sign, travelling
 from slimscan.press.scheme import Scheme
 from slimscan.press.search import Curve
 from slimscan.press.staging import admit_output, room, staged
@@ -92,6 +93,7 @@ def compress(
         per,
         each or threads(),
         plain=kind in ("tiff", "dicom"),
+        dicom=kind == "dicom",
         spool_folder=place.parent,
         progress=None if progress is None else (lambda done: progress("encoding", done, slices)),
     )
@@ -145,17 +147,21 @@ def _write(order: Order, case: Case, prober: Prober, pieces: list[Piece], found:
     if order.kind == "box":
         written = write_box(hidden, volume, scheme, case.bits, _payloads(case, prober, pieces, found), RECEIPT)
     else:
-        if found is None:
+        if found is None and not (order.kind == "dicom" and scheme.codec in WHOLE):
             prober.run(pieces, values)
         keys = list(zip(pieces, values, strict=True))
         exact = all(value is None for value in values)
-        written = write_other(order.kind, hidden, volume, scheme, lambda index: prober.spool.get(keys[index]), exact)
+        setting = setting_text(scheme.codec, values)
+        fetch: Callable[[int], bytes] = lambda index: prober.spool.get(keys[index])  # noqa: E731
+        written = write_other(order.kind, hidden, volume, scheme, fetch, exact, setting)
     peak = case.peak(order.peak)
     measured: Measured | None = None
     if order.verify:
         measured = measure(volume, written.decode, pieces, threads(), scheme.background)
     promised = checks(order.target, measured, peak, str(order.peak), case.per) if measured else []
+    promised = [*promised, *written.checks]
     receipt = sign(order, case, scheme, values, prober.log, written.payload_bytes, measured, promised)
+    receipt = replace(receipt, notes=written.notes)
     written.finish(travelling(receipt, measured))
     receipt = receipt.on_disk(_size(hidden))
     exact = all(value is None for value in values)

@@ -12,12 +12,11 @@ import numpy as np
 from slimscan import child, files
 from slimscan.each import threads
 from slimscan.errors import CheckFailed, InputError
-from slimscan.files.ozx import is_box, is_ours, open_box
 from slimscan.nouns import Check
+from slimscan.press.about import receipt_at
 from slimscan.press.open import lazy
 from slimscan.press.outputs import kind_of
 from slimscan.press.staging import admit_output, staged
-from slimscan.press.store import receipt_of
 from slimscan.press.verify import measure
 
 
@@ -64,7 +63,7 @@ def decompress(
         if back.shape != volume.shape:
             raise CheckFailed(f"{source}: shape {volume.shape} came back from {output} as {back.shape}")
         measured = measure(volume, lambda index: back.slices(*pieces[index]), pieces, threads(), None)
-        said = receipt_of(open_box(Path(source))).get("decoded_sha256") if _has_receipt(Path(source)) else None
+        said = receipt_at(Path(source), volume).get("decoded_sha256")
         same = measured.identical
         checks = [Check("written", "identical samples", "yes" if same else "no", same)]
         if said is not None:
@@ -81,10 +80,6 @@ def decompress(
     raw = int(np.prod(volume.shape, dtype=np.int64)) * dtype.itemsize
     seconds = time.perf_counter() - started
     return Decoded(str(source), str(output), volume.shape, str(dtype), raw, file_bytes, seconds, tuple(checks))
-
-
-def _has_receipt(path: Path) -> bool:
-    return is_box(path) and is_ours(path)
 
 
 def _folder_bytes(path: Path) -> int:

@@ -10,32 +10,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
-
-import numpy as np
 
 from slimscan import files
 from slimscan.errors import InputError
 from slimscan.files import ozx
-from slimscan.nouns import Pixels, Volume
+from slimscan.nouns import Check, Pixels, Volume
+from slimscan.press.dicom import IN_DICOM, write_dicom
 from slimscan.press.open import ChunkedPixels
 from slimscan.press.scheme import Scheme, decode
 from slimscan.press.store import RECEIPT, array_json, chunk_pieces, extras, root_json, shard_key
 
 Kind = Literal["box", "tiff", "dicom", "pixels"]
 
+RESERVED = 1536  # bytes of room for the receipt in a DICOM instance
 RECEIPT_GUESS = 620  # bytes of a compressed receipt, before it is known
 
 # Codecs whose codestreams other programs read in these files.
 IN_TIFF = ("jpeg2000", "jpegxl")
-# codec -> (lossless, lossy) transfer syntax, DICOM PS3.5 section 10.
-TRANSFER_SYNTAX = {
-    "jpeg2000": ("1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91"),
-    "jpegls": ("1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81"),
-    "htj2k": ("1.2.840.10008.1.2.4.201", "1.2.840.10008.1.2.4.203"),
-}
-IN_DICOM = tuple(TRANSFER_SYNTAX)
 
 
 def kind_of(output: str | Path) -> Kind:
@@ -67,12 +61,14 @@ def admit_codec(kind: Kind, name: str, output: str | Path) -> None:
 class Written:
     """payload_bytes: of the chunks alone. decode: index of a chunk -> its pixels, read from what lies on the disk.
 
-    finish: appends the receipt and closes the file.
+    finish: puts the receipt in and closes the file. checks, notes: for the receipt, what this kind of file adds to it.
     """
 
     payload_bytes: int
     decode: Callable[[int], Pixels]
     finish: Callable[[bytes], None]
+    checks: tuple[Check, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def box_entries(volume: Volume, scheme: Scheme, bits: int) -> dict[str, bytes]:
@@ -98,7 +94,7 @@ def guess_overhead(kind: Kind, volume: Volume, scheme: Scheme, bits: int, *, sin
         return ozx.overhead(sizes | {RECEIPT: RECEIPT_GUESS}, chunks, zipped=True)
     if kind == "tiff":
         return 600 + chunks * 180
-    return 1200 + chunks * 16 if single else chunks * 1000
+    return RESERVED + (1200 + chunks * 48 if single else chunks * 1200)
 
 
 def write_box(
@@ -131,15 +127,30 @@ def write_box(
 
 
 def write_other(
-    kind: Kind, path: Path, volume: Volume, scheme: Scheme, payload: Callable[[int], bytes], lossless: bool
+    kind: Kind,
+    path: Path,
+    volume: Volume,
+    scheme: Scheme,
+    payload: Callable[[int], bytes],
+    lossless: bool,
+    setting: str = "",
 ) -> Written:
     """Any other kind of file, whole, from payloads by chunk; what is read back comes through the file's own reader."""
     pieces = chunk_pieces(volume.shape[0], scheme.depth)
+    finish: Callable[[bytes], None] = lambda _receipt: None  # noqa: E731 nothing to close
+    checks: tuple[Check, ...] = ()
+    notes: tuple[str, ...] = ()
     if kind == "pixels":
         decoded = ChunkedPixels(volume.shape, scheme, payload, volume.source)
         files.write(replace(volume, pixels=decoded), path)
         payload_bytes = sum(len(payload(index)) for index in range(len(pieces)))
+    elif kind == "dicom":
+        out = write_dicom(path, volume, scheme, payload, lossless, setting)
+        checks, notes = out.checks, out.notes
+        payload_bytes, finish = out.files.coded_bytes, partial(_finish_dicom, out.files.lowest)
     else:
+        from slimscan.files import tiffwrite
+
         payload_bytes = 0
 
         def frames() -> Iterator[bytes]:
@@ -149,32 +160,15 @@ def write_other(
                 payload_bytes += len(frame)
                 yield frame
 
-        _write_frames(kind, path, volume, scheme, frames(), lossless)
+        tiffwrite.write_encoded(path, volume, frames(), scheme.codec, scheme.grid.bits)
     back = files.read(path)
     if back.shape != volume.shape:
         raise InputError(f"{path}: a volume of shape {volume.shape} comes back as {back.shape}; write .ozx instead")
-    return Written(payload_bytes, lambda index: back.slices(*pieces[index]), lambda _receipt: None)
+    return Written(payload_bytes, lambda index: back.slices(*pieces[index]), finish, checks, notes)
 
 
-def _write_frames(
-    kind: Kind, path: Path, volume: Volume, scheme: Scheme, frames: Iterable[bytes], lossless: bool
-) -> None:
-    if kind == "tiff":
-        from slimscan.files import tiffwrite
+def _finish_dicom(lowest: Path, receipt: bytes) -> None:
+    from slimscan.files.dicom.block import fill
 
-        tiffwrite.write_encoded(path, volume, frames, scheme.codec, scheme.grid.bits)
-        return
-    from slimscan.files.dicom import write as dicom_write
-
-    exact, lossy = TRANSFER_SYNTAX[scheme.codec]
-    if scheme.codec == "jpegls" and np.dtype(scheme.grid.dtype).kind == "i":
-        raise InputError(f"{path}: JPEG-LS holds no sign, and these samples have one; use jpeg2000, or write .ozx")
-    dicom_write.write_encoded(
-        path,
-        replace(volume, bits=scheme.grid.bits),
-        frames,
-        transfer_syntax=exact if lossless else lossy,
-        ratio=None,
-        method=None,
-        lossless=lossless,
-    )
+    if receipt:
+        fill(lowest, receipt)

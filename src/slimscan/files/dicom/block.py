@@ -64,7 +64,7 @@ def put(found: Dataset, note: Note, syntax: str, digests: Sequence[bytes], recei
 def drop(found: Dataset) -> None:
     """Take our block out; private elements of others stay as they are."""
     for number in _numbers(_held(found)):
-        for tag in [tag for tag in found.keys() if tag.group == GROUP]:  # noqa: SIM118 iterating would parse all
+        for tag in [tag for tag in found.keys() if tag >> 16 == GROUP]:  # noqa: SIM118 iterating would parse all
             if tag.element == number or tag.element >> 8 == number:
                 del found[tag]
 
@@ -118,15 +118,14 @@ def _held(found: Dataset | Elements) -> dict[int, bytes]:
     if isinstance(found, Elements):
         spans = {tag: span for tag, span in found.spans.items() if tag >> 16 == GROUP}
         return {tag & 0xFFFF: found.data[start:stop] for tag, (_, _, start, stop) in spans.items()}
-    raw = {tag: found.get_item(tag) for tag in found.keys() if tag.group == GROUP}  # noqa: SIM118 as above
-    values: dict[int, Any] = {tag.element: "" if one is None else one.value or "" for tag, one in raw.items()}
+    raw = {tag & 0xFFFF: found.get_item(tag) for tag in found.keys() if tag >> 16 == GROUP}  # noqa: SIM118 as above
+    values: dict[int, Any] = {number: "" if one is None else one.value or "" for number, one in raw.items()}
     return {n: value if isinstance(value, bytes) else str(value).encode() for n, value in values.items()}
 
 
-def _numbers(found: Any) -> list[int]:
+def _numbers(held: dict[int, bytes]) -> list[int]:
     """The blocks of the group that are ours."""
-    tags = [tag for tag in map(int, found.keys()) if tag >> 16 == GROUP and 0x10 <= tag & 0xFFFF < 0x100]
-    return [tag & 0xFFFF for tag in tags if _text(found[tag].value) == CREATOR]
+    return [number for number, value in held.items() if 0x10 <= number < 0x100 and _text(value) == CREATOR]
 
 
 def _value(found: Dataset | Elements, syntax: str, element: int) -> bytes:
