@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from slimscan.nouns import Lossless, MaxError, Psnr, Ratio, Receipt, Setting, Volume
+from slimscan.nouns import Lossless, MaxError, Policy, Psnr, Ratio, Receipt, Setting, Volume
 
 if TYPE_CHECKING:
     from slimscan.codecs import CODECS
@@ -29,6 +29,7 @@ __all__ = [
     "METRICS",
     "Lossless",
     "MaxError",
+    "Policy",
     "Psnr",
     "Ratio",
     "Receipt",

@@ -23,6 +23,7 @@ from slimscan.errors import CodecError, GeometryError, InputError, NotReadable
 from slimscan.files.guard import damaged, must_hold, one_line, reading
 from slimscan.files.lazy import Slices, native
 from slimscan.files.tiffmeta import spacing_and_bits
+from slimscan.files.tiffpast import lossy_why
 from slimscan.nouns import Lazy, Needs, Pixels, Volume
 
 TIFFFILE = Needs("tifffile", "tifffile")
@@ -93,6 +94,9 @@ def read(path: Path) -> Volume:
         affine, bits, about = spacing_and_bits(tif, page, lazy.dtype)
         compression = getattr(page.compression, "name", str(page.compression))
         about |= {"format": TITLE, "kind": series.kind, "axes": series.axes, "compression": compression}
+        why = lossy_why(page)
+        if why:
+            about["lossy_why"] = why
         if len(leads) == 2:
             about["frames"] = len(order) // leads[1]
         slope, intercept, unit = about.get("rescale", (1.0, 0.0, ""))

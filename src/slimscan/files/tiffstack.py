@@ -17,6 +17,7 @@ from slimscan.files.format import Format
 from slimscan.files.guard import reading
 from slimscan.files.lazy import Slices
 from slimscan.files.tiffmeta import spacing_and_bits
+from slimscan.files.tiffpast import lossy_why
 from slimscan.files.tiffwrite import write
 from slimscan.nouns import Pixels, Volume
 
@@ -75,7 +76,10 @@ def _agreed(slices: list[Path]) -> tuple[tuple[int, ...], np.dtype[Any], Any, in
             page = tif.pages[0]
             dtype = tiff.check_page(file, page)
             found = (tiff.plane_shape(page), dtype, *spacing_and_bits(tif, page, dtype))
+            why = lossy_why(page)
             tif.close()
+        if why:
+            (found if first is None else first)[4].setdefault("lossy_why", f"{file.name}: {why}")
         if first is None:
             first = found
         elif found[:2] != first[:2]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from slimscan.nouns.codec import IMAGECODECS, NUMBERS, Codec, Holds, Knob, Needs, Setting
 from slimscan.nouns.image import Layout, Lazy, Pixels, Volume
-from slimscan.nouns.press import Check, Lossless, MaxError, Peak, Psnr, Ratio, Receipt, Target
+from slimscan.nouns.press import Check, Lossless, MaxError, Peak, Policy, Psnr, Ratio, Receipt, Target
 
 if TYPE_CHECKING:
     from slimscan.nouns.study import (
@@ -44,6 +44,7 @@ __all__ = [
     "Needs",
     "Peak",
     "Pixels",
+    "Policy",
     "Psnr",
     "Ratio",
     "Receipt",

@@ -68,6 +68,11 @@ def bytes_goal(raw_bytes: int, ratio: float, overhead: int) -> Goal:
     )
 
 
+def most_goal(raw_bytes: int, ratio: float) -> Goal:
+    """Payload bytes for a ratio that may not be exceeded: at least raw_bytes / ratio, and at most 2 % more."""
+    return bytes_goal(raw_bytes, ratio / (1 + RATIO_TOLERANCE), 0)
+
+
 def psnr_goal(db: float, peak: float, samples: int) -> Goal:
     """Sum of squared errors for a PSNR: at least as good as asked, and at most 0.1 dB better."""
 

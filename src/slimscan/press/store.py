@@ -155,7 +155,7 @@ def volume_facts(box: Box, said: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a Volume beside its pixels."""
     try:
         about = json.loads(_unpacked(box.extras[ABOUT])) if ABOUT in box.extras else {}
-        about |= _history(box)
+        about |= _history(box, about)
         headers = {
             name.removeprefix(HEADER).removesuffix(".z"): _unpacked(raw)
             for name, raw in box.extras.items()
@@ -196,8 +196,11 @@ METHODS = {
 }
 
 
-def _history(box: Box) -> dict[str, Any]:
-    """That these pixels were compressed with loss, for whoever writes them on: {"lossy": {ratio, method}} or nothing."""
+def _history(box: Box, about: Mapping[str, Any]) -> dict[str, Any]:
+    """That these pixels were compressed with loss, for whoever writes them on: {"lossy": {ratio, method}} or nothing.
+
+    "generations": those that `about` carries from earlier files, and this one.
+    """
     receipt = receipt_of(box)
     exact = receipt.get("identical")
     if exact is None and receipt:  # it was not read back
@@ -206,7 +209,9 @@ def _history(box: Box) -> dict[str, Any]:
         return {}
     name = str(receipt["codec"])
     method = METHODS.get(name.split("-")[0], name.upper()[:16])
-    return {"lossy": {"ratio": float(receipt["ratio_payload"]), "method": method}}
+    this = {"ratio": float(receipt["ratio_payload"]), "method": method}
+    earlier = about.get("generations") or ([about["lossy"]] if about.get("lossy") else [])
+    return {"lossy": this, "generations": [*earlier, this]}
 
 
 def receipt_of(box: Box) -> dict[str, Any]:
