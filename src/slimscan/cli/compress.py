@@ -86,7 +86,7 @@ def command(
     from slimscan import each as maps
     from slimscan.child import apart
     from slimscan.cli import DONE, complain, worst
-    from slimscan.cli.say import bar, say_json
+    from slimscan.cli.say import bar, note, say_json
     from slimscan.errors import InputError
     from slimscan.press.compress import compress
 
@@ -138,6 +138,8 @@ def command(
                         progress=progress,
                     )
             receipts.append(receipt)
+            for sentence in receipt.notes:
+                note(f"{receipt.output}: {sentence}")
             if not as_json:
                 _tell(receipt)
         except Exception as error:

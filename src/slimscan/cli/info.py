@@ -63,6 +63,8 @@ def _tell(receipt: dict[str, Any]) -> None:
         pairs += [("source sha256", receipt["sha256"])]
     pairs.append(("made with", ", ".join(f"{name} {version}" for name, version in receipt["versions"].items())))
     say_pairs([(f"  {name}", str(value)) for name, value in pairs])
+    for sentence in receipt.get("notes", ()):
+        print(f"    note  {sentence}")
     for check in receipt["checks"]:
         print(
             f"    {'ok  ' if check['passed'] else 'FAIL'}  {check['name']}: asked {check['asked']}, got {check['got']}"
