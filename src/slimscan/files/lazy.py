@@ -18,11 +18,15 @@ SLAB_BYTES = 16 << 20
 
 @dataclass(frozen=True, eq=False)
 class Slices:
-    """A `Lazy` made of load(start, stop), which returns slices start..stop-1 along z and may run in several threads."""
+    """A `Lazy` made of load(start, stop), which returns slices start..stop-1 along z and may run in several threads.
+
+    cheap: the slices lie there uncompressed, so that reading one again costs less than keeping it.
+    """
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     load: Callable[[int, int], Pixels]
+    cheap: bool = False
 
     def __len__(self) -> int:
         return self.shape[0]
