@@ -10,6 +10,7 @@
     ├── TargetUnreachable          the asked target cannot be met; the text says what can
     ├── CheckFailed                the work was done, and what was read back is not what was promised
     ├── OutputError                the destination cannot be written (exists, full disk, no permission)
+    ├── ServerError                an archive cannot be reached, refuses, or broke off; `.stored` names what it holds now
     └── MissingExtra               an optional package is not installed; the text names the extra
 
 A message says what was asked, what is allowed, what came, and what to do next, in one line. Libraries raise; only the
@@ -57,6 +58,12 @@ class CheckFailed(SlimscanError):
 
 class OutputError(SlimscanError):
     """The destination cannot be written."""
+
+
+class ServerError(SlimscanError):
+    """An archive cannot be reached, refuses, or broke off half-way. stored: SOP Instance UIDs that it holds since."""
+
+    stored: tuple[str, ...] = ()
 
 
 class MissingExtra(SlimscanError):

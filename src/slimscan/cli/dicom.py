@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import typer
 
+from slimscan.cli import dicom_pacs
+
 HELP = "DICOM beyond pixels: segmentations, and archives."
 
 
@@ -24,4 +26,5 @@ def build(flow: Callable[[str], str]) -> typer.Typer:
         """Placed before every command of the group."""
 
     group.__doc__ = flow(HELP)
+    dicom_pacs.add(app, flow)
     return app

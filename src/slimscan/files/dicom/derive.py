@@ -37,11 +37,21 @@ def uid(*parts: str) -> str:
     return f"2.25.{uuid.uuid5(_NAMESPACE, '|'.join(parts)).int}"
 
 
-def derive(found: Dataset, *, digest: str, series: str, ratio: float | None, method: str | None, lossy: bool) -> None:
+def derive(
+    found: Dataset,
+    *,
+    digest: str,
+    series: str,
+    ratio: float | None,
+    method: str | None,
+    lossy: bool,
+    copy: str = "",
+) -> None:
     """Turn the source's data set into that of a derived instance, in place.
 
     digest, series: hashes of the new pixel data of the instance and of the series. ratio, method: of this generation;
     None leaves the parallel lists as they are. lossy False: the values changed without a lossy codec (YBR to RGB).
+    copy: what was done instead, when every value stayed as it was (exact recoding under new UIDs).
     """
     from pydicom.dataset import Dataset
     from pydicom.sequence import Sequence
@@ -54,13 +64,13 @@ def derive(found: Dataset, *, digest: str, series: str, ratio: float | None, met
     evidence = _evidence(found, source)
     found.SOPInstanceUID = uid("instance", str(found.SOPInstanceUID), digest)
     found.SeriesInstanceUID = uid("series", str(found.get("SeriesInstanceUID", "")), series)
-    said = _sentence(ratio, method, lossy)
-    suffix = " lossy" if lossy else " RGB"
+    said = f"slimscan: {copy}" if copy else _sentence(ratio, method, lossy)
+    suffix = " lossy" if lossy else " lossless" if copy else " RGB"
     old = str(found.get("SeriesDescription", "") or "")
     if not old.endswith(suffix.strip()):
         found.SeriesDescription = (old[: _DESCRIPTION_LIMIT - len(suffix)] + suffix).strip()
     found.ImageType = _derived(found.get("ImageType"))
-    for keyword in _STALE:
+    for keyword in _STALE[4:] if copy else _STALE:
         if keyword in found:
             del found[keyword]
     if lossy:

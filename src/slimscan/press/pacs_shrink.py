@@ -1,0 +1,138 @@
+"""The whole way: drawn from an archive, compressed, checked, stored beside the original, and the original seen again."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from slimscan.errors import CheckFailed, InputError
+from slimscan.nouns import Lossless, Receipt, Target
+from slimscan.pacs import Instance, Server, search
+from slimscan.pacs.receive import receive
+from slimscan.press.compress import compress
+from slimscan.press.pacs_fetch import listed
+from slimscan.press.pacs_store import Stored, gathered, store
+
+_KEEPS_UIDS = (
+    "lossless recoding keeps the SOP Instance UIDs, so it cannot stand beside the original on the same server;"
+    " --new-uids stores exact copies under new UIDs that name their source, --to another server keeps them,"
+    " and `slimscan dicom fetch` with `slimscan compress --lossless` recodes a copy outside"
+)
+
+
+@dataclass(frozen=True)
+class ShrunkSeries:
+    """One series. original: SeriesInstanceUID, new: that of the compressed one.
+
+    intact: instances of the original that the server lists after the storing, the same as before. fetched_bytes,
+    stored_bytes: whole files.
+    """
+
+    original: str
+    new: str
+    intact: int
+    fetched_bytes: int
+    stored_bytes: int
+    stored: Stored
+    receipt: Receipt
+
+
+@dataclass(frozen=True)
+class Shrunk:
+    """What `shrink` did. passed_over: series of a study that are no images, with the reason."""
+
+    server: str
+    to: str
+    study: str
+    series: tuple[ShrunkSeries, ...]
+    passed_over: Mapping[str, str]
+
+
+def shrink(
+    server: Server,
+    *,
+    target: Target,
+    study: str = "",
+    series: str = "",
+    to: Server | None = None,
+    new_uids: bool = False,
+    options: Mapping[str, Any] | None = None,
+) -> Shrunk:
+    """Compress a series (or every image series of a study) on a server to a target, and store it there as a new series.
+
+    target, options: as compress() takes them. to: store there instead. new_uids: exact recodings are stored as copies
+    under new UIDs (files.dicom.renew). What was compressed is read back from disk by compress(), fetched back from the
+    server by store(); the original must list the same instances afterwards (CheckFailed). Scratch folders are removed.
+    InputError: no such study or series, nothing in it is an image, or UIDs that would be those of the original.
+    """
+    other = to or server
+    if isinstance(target, Lossless) and not new_uids and to is None:
+        raise InputError(f"{server.name}: {_KEEPS_UIDS}")
+    wanted = listed(server, study, series)
+    done: list[ShrunkSeries] = []
+    passed_over: dict[str, str] = {}
+    for number, own in wanted.items():
+        try:
+            done.append(_one(server, other, own, target, new_uids, dict(options or {})))
+        except _NoImage as error:
+            if series:
+                raise InputError(str(error)) from error
+            passed_over[number] = str(error)
+    name = next(iter(next(iter(wanted.values())).values())).study
+    if not done:
+        raise InputError(f"{server.name}: study {name} holds no image series; {next(iter(passed_over.values()))}")
+    return Shrunk(server.name, other.name, name, tuple(done), passed_over)
+
+
+class _NoImage(InputError):
+    """A series of reports, presentation states and the like."""
+
+
+def _one(
+    server: Server, other: Server, own: Mapping[str, Instance], target: Target, new_uids: bool, options: dict[str, Any]
+) -> ShrunkSeries:
+    first = next(iter(own.values()))
+    with tempfile.TemporaryDirectory(prefix="slimscan-") as scratch:
+        source, small = Path(scratch) / "source", Path(scratch) / "small"
+        source.mkdir()
+        came = receive(server, own, source, whole=True)
+        if not any(_is_image(one.path) for one in came.values()):
+            raise _NoImage(f"{server.name}: series {first.series} has no pixel data")
+        receipt = compress(source, f"{small}/", target=target, **options)
+        made = gathered([small])
+        if {one.uid for one in made} & set(own):
+            if new_uids:
+                from slimscan.files.dicom.renew import renew
+
+                made = gathered(renew([one.path for one in made], Path(scratch) / "renewed"))
+            elif other is server:
+                raise InputError(f"{server.name}: series {first.series}: {_KEEPS_UIDS}")
+        stored = store(other, [one.path for one in made])
+    after = search.instances(server, first.study, first.series)
+    if other is server and after.keys() != own.keys():
+        raise CheckFailed(
+            f"{server.name}: series {first.series} lists {len(after)} instances after the storing, {len(own)} before;"
+            " look at it before anything else is done"
+        )
+    return ShrunkSeries(
+        first.series,
+        made[0].series,
+        len(after),
+        sum(one.bytes for one in came.values()),
+        sum(one.bytes for one in made),
+        stored,
+        replace(receipt, source=f"{server.name} series {first.series}", output=f"{other.name} series {made[0].series}"),
+    )
+
+
+def _is_image(path: Path) -> bool:
+    import warnings
+
+    import pydicom
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return "Rows" in pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["Rows"])
