@@ -23,8 +23,12 @@ def sniff(path: Path, head: bytes) -> bool:
 
 
 def _read(path: Path) -> Volume:
+    from slimscan.files.dicom import seg
     from slimscan.files.dicom.read import read
 
+    inside = files_in(path) if path.is_dir() else [path]
+    if len(inside) == 1 and seg.is_segmentation(head_of(inside[0])):
+        return seg.read(inside[0])
     return read(path)
 
 

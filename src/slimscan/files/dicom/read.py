@@ -23,6 +23,7 @@ from slimscan.files.dicom.codestream import Codestream
 from slimscan.files.dicom.geometry import Plane
 from slimscan.files.dicom.header import Header, header
 from slimscan.files.dicom.open import files_in, head_of, is_dicom
+from slimscan.files.dicom.seg import is_segmentation
 from slimscan.files.dicom.syntax import SYNTAXES
 from slimscan.files.guard import reading
 from slimscan.files.lazy import Slices
@@ -104,7 +105,8 @@ def _lazy(placed: Sequence[tuple[Header, int]]) -> Slices:
                 list(pool.map(one, range(start, stop)))
         return out
 
-    return Slices((len(placed), *dicom_frames.shape(first)), np.dtype(first.dtype), load)
+    native = SYNTAXES[first.syntax].kind == "native" and not first.place.inflated
+    return Slices((len(placed), *dicom_frames.shape(first)), np.dtype(first.dtype), load, cheap=native)
 
 
 def _series(path: Path) -> tuple[list[Header], list[str]]:
@@ -112,7 +114,8 @@ def _series(path: Path) -> tuple[list[Header], list[str]]:
     found: dict[str, list[Header]] = {}
     passed: list[str] = []
     for file in files_in(path):
-        if file.name.upper() == "DICOMDIR" or not is_dicom(file, head_of(file)):
+        head = head_of(file)
+        if file.name.upper() == "DICOMDIR" or not is_dicom(file, head) or is_segmentation(head):
             passed.append(file.name)
             continue
         try:
