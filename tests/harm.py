@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -88,7 +89,9 @@ def limits() -> Any:
     import resource
     import tempfile
 
-    may = [resource.getrlimit(kind)[0] for kind in (resource.RLIMIT_CORE, resource.RLIMIT_FSIZE, resource.RLIMIT_NOFILE)]
+    may = [
+        resource.getrlimit(kind)[0] for kind in (resource.RLIMIT_CORE, resource.RLIMIT_FSIZE, resource.RLIMIT_NOFILE)
+    ]
     try:
         with tempfile.TemporaryFile() as file:
             file.write(b"x")
@@ -96,7 +99,7 @@ def limits() -> Any:
         wrote = 1
     except OSError:
         wrote = 0
-    nothing = os.stat(os.devnull)
+    nothing = Path(os.devnull).stat()
     closed = all(os.path.samestat(os.fstat(number), nothing) for number in (0, 1))
     deaf = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     return np.array([*may, os.read(0, 1) == b"", wrote, closed, deaf], np.int64)
@@ -106,3 +109,19 @@ def decoded(name: str, payload: bytes, layout: Any) -> Any:
     from slimscan.codecs import CODECS
 
     return CODECS[name].decode(payload, layout)
+
+
+def spoken(words: bytes) -> Any:
+    """Writes to the parent what no child of ours would, and ends."""
+    for number in range(3, 16):
+        try:
+            os.write(number, words)
+        except OSError:
+            continue
+    os._exit(0)
+
+
+def processor_limit() -> Any:
+    import resource
+
+    return np.array([resource.getrlimit(resource.RLIMIT_CPU)[0]], np.int64)

@@ -26,12 +26,12 @@ class _Pool:
         """One call, made twice when the first child was worn; see Gone."""
         with self._room:
             try:
-                self._once(self._take(), request, out, limits)
+                self._once(self._take(request[0]), request, out, limits)
             except Gone as gone:
                 if not gone.again:
                     raise CodecError(str(gone)) from None
                 try:
-                    self._once(Child(), request, out, limits)
+                    self._once(Child(request[0]), request, out, limits)
                 except Gone as error:
                     raise CodecError(str(error)) from None
 
@@ -43,12 +43,12 @@ class _Pool:
                 with self._lock:
                     self._idle.append(child)
 
-    def _take(self) -> Child:
+    def _take(self, function: str) -> Child:
         while True:
             with self._lock:
                 child = self._idle.pop() if self._idle else None
             if child is None:
-                return Child()
+                return Child(function)
             if child.process.poll() is None:
                 return child
             child.end()

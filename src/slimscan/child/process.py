@@ -19,7 +19,8 @@ from slimscan.errors import CodecError
 from slimscan.nouns import Pixels
 
 HURT = "the data are damaged, or made to harm"
-BOOT = "import os, sys; sys.path[:] = sys.argv[1].split(os.pathsep); from slimscan.child.serve import serve; serve()"
+BOOT = "import os, sys; sys.path[:] = sys.argv[1].split(os.pathsep); from slimscan.child.serve import serve; serve(sys.argv[2])"
+START_S = 120.0  # that a child may take to load its libraries
 QUIET = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
@@ -30,13 +31,13 @@ class Gone(CodecError):
 
 
 class Child:
-    """One child, used by one thread at a time."""
+    """One child, used by one thread at a time. function: "module:name", loaded before the first call's time begins."""
 
-    def __init__(self) -> None:
+    def __init__(self, function: str) -> None:
         from multiprocessing.spawn import get_executable  # honours set_executable, as an embedding program needs
 
         program = os.fsdecode(get_executable() or sys.executable)
-        command = [program, "-P", "-B", "-W", "ignore", "-c", BOOT, os.pathsep.join(sys.path)]
+        command = [program, "-P", "-B", "-W", "ignore", "-c", BOOT, os.pathsep.join(sys.path), function]
         said = subprocess.DEVNULL if sys.platform == "win32" else subprocess.PIPE
         pipe = subprocess.PIPE
         try:
@@ -50,6 +51,25 @@ class Child:
         self.calls = 0
         self._late = False
         self._lock = threading.Lock()
+        self._greeted()
+
+    def _greeted(self) -> None:
+        """Wait for the child's first words; CodecError when there are none, which is no fault of any image."""
+        timer = threading.Timer(START_S, self._expire, (0,))
+        timer.daemon = True
+        timer.start()
+        try:
+            self._read(bytearray(HEAD.size))
+        except (OSError, EOFError):
+            status, words = self._ended()
+            last = words.decode("utf-8", "replace").strip().rpartition("\n")[2]
+            why = f"no word within {START_S} s" if self._late else f"{_named(status)}{last and ': '}{last}"
+            raise CodecError(f"no child to decode in could be started ({why})") from None
+        except BaseException:
+            self.end()
+            raise
+        finally:
+            timer.cancel()
 
     def call(self, request: tuple[Any, ...], out: Pixels, limits: Limits) -> None:
         """One call; Gone when the child did not live through it. Whatever is raised but CodecError ends the child."""
@@ -107,8 +127,8 @@ class Child:
                 self._late = True
                 self.process.kill()
 
-    def _gone(self, limits: Limits) -> Gone:
-        """What became of the child, which is no longer there or will not be."""
+    def _ended(self) -> tuple[int | None, bytes]:
+        """Status and last words of a child whose pipe broke."""
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(5)  # its pipe may break a moment before it ends
         words = b""
@@ -117,6 +137,11 @@ class Child:
             words = self.process.stderr.read(1 << 16) or b""
         status = self.process.poll()
         self.end()
+        return status, words
+
+    def _gone(self, limits: Limits) -> Gone:
+        """What became of the child, which is no longer there or will not be."""
+        status, words = self._ended()
         if self._late or status == -getattr(signal, "SIGXCPU", -1):
             return Gone(f"the decoder took longer than {limits.seconds:.3g} s and was stopped; {HURT}")
         if b"bad_alloc" in words:

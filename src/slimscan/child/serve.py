@@ -21,8 +21,11 @@ MOST_FILES = 64  # that a child may have open, its libraries while they load inc
 inside = False  # this process is a child
 
 
-def serve() -> None:
-    """A child's life: calls one after the other, until the parent closes the pipe or is no more."""
+def serve(function: str) -> None:
+    """A child's life: calls one after the other, until the parent closes the pipe or is no more.
+
+    function: loaded before the child says that it is there.
+    """
     global inside
     inside = True
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -33,7 +36,9 @@ def serve() -> None:
     os.close(nothing)
     if sys.platform != "win32":
         os.set_blocking(2, False)  # nobody reads along: what does not fit is lost
+    found(function)
     meter = _Meter()
+    sink.write(HEAD.pack(0, PIXELS, 0))
     while head := source.read(HEAD.size):
         number, _, size = HEAD.unpack(head)
         _answer(sink, number, meter, source.read(size))
