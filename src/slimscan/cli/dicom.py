@@ -1,4 +1,4 @@
-"""slimscan dicom: the group. Commands that talk to an archive stand in dicom_pacs.py and are hung on in `build`."""
+"""slimscan dicom: the group. Commands for segmentations are in dicom_seg.py, those that talk to an archive in dicom_pacs.py."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import typer
 
-from slimscan.cli import dicom_pacs
+from slimscan.cli import dicom_pacs, dicom_seg
 
 HELP = "DICOM beyond pixels: segmentations, and archives."
 
@@ -26,5 +26,6 @@ def build(flow: Callable[[str], str]) -> typer.Typer:
         """Placed before every command of the group."""
 
     group.__doc__ = flow(HELP)
+    dicom_seg.add(app, flow)
     dicom_pacs.add(app, flow)
     return app

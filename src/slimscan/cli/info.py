@@ -47,6 +47,10 @@ def command(
     if told:
         pairs.append(("certificate", f"{told['study']}: certified {told['certified']}, used {told['used']}"))
     say_pairs(pairs)
+    if facts["header"].get("segments"):
+        from slimscan.cli.dicom_seg import tell_segments
+
+        tell_segments(facts["header"]["segments"])
     if facts["receipt"]:
         _tell(facts["receipt"])
     return 0

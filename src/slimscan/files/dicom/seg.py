@@ -139,4 +139,4 @@ def _listed(held: Held) -> str:
 
 
 def _take(held: Held) -> str:
-    return f"it has {_listed(held)}; take one: slimscan dicom segment {held.path} --number N -o OUT"
+    return f"it has {_listed(held)}; take one: slimscan dicom take {held.path} --segment N -o OUT.nii.gz"

@@ -55,9 +55,13 @@ _NATIVE_LIMIT = (1 << 32) - 2
 
 @dataclass(frozen=True)
 class Written:
-    """What went into the file. worst: the largest |probability - stored|, 0 unless kind is fractional."""
+    """What went into the file. values: labels, or probabilities in steps of 1/255, (z, y, x) on the series' grid.
+
+    worst: the largest |probability - stored|, 0 unless kind is fractional.
+    """
 
     kind: str
+    values: Pixels
     segments: tuple[Segment, ...]
     frames: int
     worst: float
@@ -103,7 +107,7 @@ def write(
         frames = _frames(found, packing)
     with dicom_save.Spool(path, frames) as spool:
         dicom_save.save(path, found, b"\0" * 128, None, PACKINGS[packing], spool, range(len(spool)))
-    return Written(chosen, segments, int(found.NumberOfFrames), worst)
+    return Written(chosen, values, segments, int(found.NumberOfFrames), worst)
 
 
 def _values(mask: Volume, kind: str) -> tuple[str, Pixels, float]:
@@ -272,6 +276,9 @@ def _settle(found: Dataset, names: Sequence[str], segments: Sequence[Segment]) -
 
     for keyword in ("InstanceCreationDate", "InstanceCreationTime"):
         found.pop(keyword, None)
+    for item in found.get("ContributingEquipmentSequence") or []:
+        if item.get("ManufacturerModelName") == "highdicom":
+            item.pop("ContributionDateTime", None)
     dimension = dicom_derive.uid("dimension", *names)
     for item in [*found.DimensionOrganizationSequence, *found.DimensionIndexSequence]:
         item.DimensionOrganizationUID = dimension

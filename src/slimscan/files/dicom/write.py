@@ -160,6 +160,10 @@ def _write(
         raise InputError(
             f"{path}: {len(spool)} encoded frames for a volume of {volume.shape[0]} slices; want one a slice"
         )
+    if volume.about.get("segments"):
+        raise InputError(
+            f"{path}: segments are no image; `slimscan dicom seg MASK --on SERIES -o OUT.dcm` writes a Segmentation"
+        )
     if volume.pixels.dtype.kind not in "iu" or volume.pixels.dtype.itemsize > 2:
         raise LayoutRefused(
             f"{path}: samples of type {volume.pixels.dtype}; DICOM holds int8, uint8, int16 and uint16 here"
