@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from slimscan.nouns.codec import IMAGECODECS, NUMBERS, Codec, Holds, Knob, Needs, Setting
 from slimscan.nouns.image import Layout, Lazy, Pixels, Volume
 from slimscan.nouns.press import Check, Lossless, MaxError, Peak, Policy, Psnr, Ratio, Receipt, Target
+from slimscan.nouns.region import Region
 
 if TYPE_CHECKING:
     from slimscan.nouns.study import (
@@ -48,6 +49,7 @@ __all__ = [
     "Psnr",
     "Ratio",
     "Receipt",
+    "Region",
     "Setting",
     "Target",
     "Trial",
