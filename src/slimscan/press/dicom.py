@@ -14,7 +14,7 @@ from slimscan.codecs import codec as find_codec
 from slimscan.errors import LayoutRefused
 from slimscan.nouns import Check, Volume
 from slimscan.press.grid import Grid
-from slimscan.press.padding import padding_range
+from slimscan.press.padding import padding_found
 from slimscan.press.scheme import Scheme, decode
 from slimscan.press.survey import Survey
 
@@ -94,7 +94,7 @@ def write_dicom(
         spare = 0 if find_codec(scheme.codec).bounded else 1
         shape = (1, *volume.shape[1:])
         name = volume.source or "volume"
-        found = padding_range(volume, lambda k: decode(scheme, payload(k), shape), name, setting, spare=spare)
+        found = padding_found(volume, lambda k: decode(scheme, payload(k), shape), name, setting, spare=spare)
 
     def frames() -> Iterator[bytes]:
         for k in range(volume.shape[0]):
@@ -108,7 +108,7 @@ def write_dicom(
         ratio=None,
         method=None,
         lossless=lossless,
-        padding_range=None if found is None else (found.value, found.limit),
+        padding_range=None if found is None else found.declare,
         note=note,
     )
     return Out(written, () if found is None else (found.check,), told)

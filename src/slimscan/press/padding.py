@@ -21,15 +21,14 @@ SPARE = 1  # units on either side, for decoders that round otherwise: the 9/7 wa
 
 
 @dataclass(frozen=True, slots=True)
-class Range:
-    """The values that are padding in the file: from `value` (PixelPaddingValue) to `limit`, inclusive, in either order.
+class Found:
+    """How padding came back. check: what is promised of it, for the receipt.
 
-    check: what is promised of it, for the receipt.
+    declare: (PixelPaddingValue, PixelPaddingRangeLimit), all between which is padding; None: what the source said holds.
     """
 
-    value: int
-    limit: int
     check: Check
+    declare: tuple[int, int] | None = None
 
 
 @dataclass
@@ -54,10 +53,10 @@ def padding_of(volume: Volume) -> tuple[int, int] | None:
     return min(ends), max(ends)
 
 
-def padding_range(
+def padding_found(
     volume: Volume, decode: Callable[[int], Pixels], name: str, setting: str, *, spare: int = SPARE
-) -> Range | None:
-    """How padding is to be declared in the decoded image; None when there is none, or when it came back exactly.
+) -> Found | None:
+    """How padding is to be declared in the decoded image; None when the source has none.
 
     decode: slice k as (1, y, x) of the volume's type. TargetUnreachable when other pixels have values of padding.
     """
@@ -65,31 +64,27 @@ def padding_range(
     if said is None:
         return None
     seen = _looked(volume, decode, said)
-    if not seen.padding.any():
-        _refuse_if(seen.decoded[said[0] - _LOW : said[1] - _LOW + 1].any(), name, said, said, setting)
-        return None
-    came = _ends(seen.padding)
+    came = _ends(seen.padding) if seen.padding.any() else said
     real = seen.source | seen.decoded
-    hit = real[came[0] - _LOW : came[1] - _LOW + 1]
-    _refuse_if(hit.any(), name, said, came, setting)
-    if said[0] <= came[0] and came[1] <= said[1] and not real[said[0] - _LOW : said[1] - _LOW + 1].any():
-        return None
-    info = np.iinfo(volume.pixels.dtype)
-    wide = max(came[0] - spare, int(info.min)), min(came[1] + spare, int(info.max))
-    low, high = wide if not real[wide[0] - _LOW : wide[1] - _LOW + 1].any() else came
-    inverted = (volume.about.get("dicom") or {}).get("photometric") == "MONOCHROME1"
-    got = f"{came[0]}..{came[1]}, declared as {low}..{high}, the nearest other pixel is {_nearest(real, low, high)}"
-    check = Check("padding", f"{_said(said)} comes back in a range that no other pixel has", got, True)
-    return Range(high, low, check) if inverted else Range(low, high, check)
-
-
-def _refuse_if(hit: bool | np.bool_, name: str, said: tuple[int, int], came: tuple[int, int], setting: str) -> None:
-    if hit:
+    if _hit(real, came):
         raise TargetUnreachable(
             f"{name}: padding {_said(said)} comes back as {came[0]}..{came[1]} from {setting}, and other pixels have such"
             " values: DICOM could not tell them apart; ask for more quality or --lossless, or write .ozx, which keeps"
             " padding exact"
         )
+    asked = f"{_said(said)} comes back in a range that no other pixel has"
+    if said[0] <= came[0] and came[1] <= said[1] and not _hit(real, said):
+        return Found(Check("padding", asked, f"{_said(came)}, the nearest other pixel is {_nearest(real, said)}", True))
+    info = np.iinfo(volume.pixels.dtype)
+    wide = max(came[0] - spare, int(info.min)), min(came[1] + spare, int(info.max))
+    low, high = came if _hit(real, wide) else wide
+    inverted = (volume.about.get("dicom") or {}).get("photometric") == "MONOCHROME1"
+    got = f"{_said(came)}, declared as {low}..{high}, the nearest other pixel is {_nearest(real, (low, high))}"
+    return Found(Check("padding", asked, got, True), (high, low) if inverted else (low, high))
+
+
+def _hit(flags: Pixels, ends: tuple[int, int]) -> bool:
+    return bool(flags[ends[0] - _LOW : ends[1] - _LOW + 1].any())
 
 
 def _looked(volume: Volume, decode: Callable[[int], Pixels], said: tuple[int, int]) -> _Seen:
@@ -118,12 +113,12 @@ def _ends(flags: Pixels) -> tuple[int, int]:
     return int(at[0]) + _LOW, int(at[-1]) + _LOW
 
 
-def _nearest(flags: Pixels, low: int, high: int) -> str:
-    """The value that occurs and is nearest to low..high."""
+def _nearest(flags: Pixels, ends: tuple[int, int]) -> str:
+    """The value that occurs and is nearest to the range."""
     at = np.flatnonzero(flags) + _LOW
     if not len(at):
         return "none"
-    gaps = np.where(at < low, low - at, at - high)
+    gaps = np.where(at < ends[0], ends[0] - at, at - ends[1])
     return str(int(at[int(np.argmin(gaps))]))
 
 
