@@ -30,7 +30,7 @@ docs: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -q --upgrade pip
-	$(BIN)/python -m pip install -q -c constraints.txt -e ".[video,dask,study,seg,pacs,test,bench]"
+	$(BIN)/python -m pip install -q -c constraints.txt -e ".[video,dask,study,roi,serve,seg,pacs,test,bench]"
 	touch $(STAMP)
 
 clean:
