@@ -22,7 +22,18 @@ COMPRESS_KEYS = {
     "ratio_bits", "bits_per_voxel", "psnr_db", "peak", "max_abs_error", "mse", "identical", "seconds", "megabytes_per_second",
     "probes", "checks", "versions",
 }  # fmt: skip
-MORE_COMPRESS_KEYS = {"candidates", "samples", "bits", "sha256", "decoded_sha256"}
+MORE_COMPRESS_KEYS = {
+    "candidates",
+    "samples",
+    "bits",
+    "sha256",
+    "decoded_sha256",
+    "notes",
+    "policy",
+    "history",
+    "unit",
+    "max_abs_error_real",
+}
 COMPARE_KEYS = {
     "shape", "psnr_db", "peak", "mse", "mae", "max_abs_error", "ssim", "ms_ssim", "entropy_reference", "entropy_test", "identical",
 }  # fmt: skip
@@ -171,7 +182,7 @@ TYPOS = [
     (["compress", "SRC", "-o", "OUT", "--lossless", "--each", "gpu"], '--each "gpu" is not known; allowed: serial, threads, ', ""),
     (["compress", "SRC", "-o", "OUT", "--lossless", "--workers", "0"], "--workers 0: at least 1 is needed", ""),
     (["compress", "SRC", "-o", "OUT", "--psnr", "50", "--ratio", "10"], "want one target of", "came: ratio:10 and psnr:50dB"),
-    (["compress", "SRC", "-o", "OUT"], "want one target of --ratio, --psnr, --max-error, --lossless, --setting, --certificate; came: none", ""),
+    (["compress", "SRC", "-o", "OUT"], "want one target of --ratio, --psnr, --max-error, --lossless, --setting, --policy, --certificate; came: none", ""),
     (["compress", "SRC", "-o", "OUT", "--setting", "jpeg2000"], 'setting "jpeg2000": want CODEC@NUMBER or CODEC@lossless', ""),
     (["compress", "SRC", "-o", "OUT", "--setting", "jpeg2000@nan"], "jpeg2000", "nan"),
     (["compress", "SRC", "-o", "OUT", "--setting", "jpeg2000@9999"], "jpeg2000", "9999"),

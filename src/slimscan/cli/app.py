@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from slimscan.cli import codecs, compare, compress, decompress, dicom, info, score, study
+from slimscan.cli import codecs, compare, compress, decompress, dicom, info, policies, score, study
 
 ABOUT = """Make a medical image as small as the task it serves allows, and prove it.
 
@@ -58,6 +58,7 @@ def build() -> Any:
     app.command("decompress", help=flow(decompress.HELP))(decompress.command)
     app.command("info", help=flow(info.HELP))(info.command)
     app.command("codecs", help=flow(codecs.HELP))(codecs.command)
+    app.command("policies", help=flow(policies.HELP))(policies.command)
     app.command("compare", help=flow(compare.HELP))(compare.command)
     app.command("score", help=flow(score.HELP))(score.command)
     app.add_typer(study.build(flow), name="study")

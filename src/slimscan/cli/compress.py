@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from slimscan.nouns import Receipt, Target
+    from slimscan.nouns import Policy, Receipt, Target
 
 HELP = """Compress images to an exact target, read them back, and say what was measured.
 
-Say ONE target: --ratio (raw bytes / bytes on disk), --psnr (dB), --max-error (stored units; HU in an unscaled CT),
---lossless, --setting CODEC@VALUE, or --certificate FILE (of a study). OUT decides the format: .ozx (any codec, with the receipt inside) .zarr, .tif
+Say ONE target: --ratio (raw bytes / bytes on disk), --psnr (dB), --max-error (stored units, or the image's own: 5HU),
+--lossless, --setting CODEC@VALUE, --policy NAME (a radiological guideline), or --certificate FILE (of a study). OUT decides the format: .ozx (any codec, with the receipt inside) .zarr, .tif
 (JPEG 2000, JPEG XL), .dcm or a folder ending in / (DICOM), and .nii .nii.gz .mha .nrrd (decoded pixels, for programs that
 know none of this; the target then speaks of the codec's bytes).
 
@@ -25,6 +25,8 @@ know none of this; the target then speaks of the codec's bytes).
   slimscan compress dicom_folder/ -o ct.ozx --codec auto --psnr 55
 
   slimscan compress stack_of_tiffs/ -o stack.ozx --codec jpegls --max-error 2
+
+  slimscan compress dicom_folder/ -o ct_small/ --policy drg2008
 
   slimscan compress *.nii.gz -o small/ --lossless --codec jpegxl
 """
@@ -49,7 +51,10 @@ def command(
         str, typer.Option(metavar="PEAK", help="Peak of the PSNR: stored (2^bits - 1), range, dtype, or a number.")
     ] = "stored",
     max_error: Annotated[
-        float | None, typer.Option("--max-error", metavar="N", help="No voxel is off by more, in stored units.")
+        str | None,
+        typer.Option(
+            "--max-error", metavar="N[UNIT]", help="No voxel is off by more: stored units, or 5HU, '0.01 1/cm'."
+        ),
     ] = None,
     lossless: Annotated[bool, typer.Option("--lossless", help="Every voxel comes back as it was.")] = False,
     setting: Annotated[
@@ -59,6 +64,17 @@ def command(
     certificate: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="As far as a study's certificate allows, or milder: see `slimscan study`."),
+    ] = None,
+    policy: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="The largest ratio that a guideline allows: see `slimscan policies`."),
+    ] = None,
+    modality: Annotated[
+        str | None, typer.Option(metavar="CT|MR|...", help="With --policy, for images whose header says none.")
+    ] = None,
+    body_part: Annotated[
+        str | None,
+        typer.Option("--body-part", metavar="WORD", help="With --policy: HEAD, CHEST, ...; else the header's."),
     ] = None,
     per: Annotated[
         str,
@@ -77,6 +93,9 @@ def command(
     ] = None,
     no_verify: Annotated[bool, typer.Option("--no-verify", help="Do not read back what was written.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace what stands at OUT.")] = False,
+    allow_lossy_again: Annotated[
+        bool, typer.Option("--allow-lossy-again", help="Also images that were compressed with loss before.")
+    ] = False,
     untrusted: Annotated[
         bool, typer.Option("--untrusted", help="Decode SRC in child processes with limits: it may be made to harm.")
     ] = False,
@@ -90,13 +109,15 @@ def command(
     from slimscan.errors import InputError
     from slimscan.press.compress import compress
 
-    target = None if certificate else target_of(ratio, psnr, peak, max_error, lossless, setting)
+    named = policy_of(policy, modality, body_part)
+    target = None if certificate else target_of(ratio, psnr, peak, max_error, lossless, setting, named)
     said = {
         "--ratio": ratio,
         "--psnr": psnr,
         "--max-error": max_error,
         "--lossless": lossless or None,
         "--setting": setting,
+        "--policy": policy,
     }
     said |= {"--codec": codec, "--per": per if per != "volume" else None}
     if certificate and any(value is not None for value in said.values()):
@@ -121,6 +142,7 @@ def command(
                         each=chosen,
                         verify=not no_verify,
                         force=force,
+                        allow_lossy_again=allow_lossy_again,
                         progress=progress,
                     )
                 else:
@@ -135,6 +157,7 @@ def command(
                         each=chosen,
                         verify=not no_verify,
                         force=force,
+                        allow_lossy_again=allow_lossy_again,
                         progress=progress,
                     )
             receipts.append(receipt)
@@ -153,28 +176,50 @@ def command(
     return status
 
 
+def policy_of(policy: str | None, modality: str | None, body_part: str | None) -> Policy | None:
+    """The guideline that was said, with what it needs to know; InputError for its options without it."""
+    from slimscan.errors import InputError
+    from slimscan.nouns import Policy
+
+    if policy is None:
+        alone = "--modality" if modality else "--body-part" if body_part else ""
+        if alone:
+            raise InputError(f"{alone} belongs to --policy; say both, or leave it out")
+        return None
+    return Policy(policy, modality or "", body_part or "")
+
+
 def target_of(
-    ratio: float | None, psnr: float | None, peak: str, max_error: float | None, lossless: bool, setting: str | None
-) -> Target:
+    ratio: float | None,
+    psnr: float | None,
+    peak: str,
+    max_error: str | None,
+    lossless: bool,
+    setting: str | None,
+    policy: Policy | None = None,
+) -> Target | Policy:
     """The one target that was said; InputError for none or several."""
     from slimscan.errors import InputError
-    from slimscan.nouns import Lossless, MaxError, Psnr, Ratio, Setting
+    from slimscan.nouns import Lossless, Psnr, Ratio, Setting
+    from slimscan.press.units import parse
 
-    said: list[Target] = []
+    said: list[Target | Policy] = []
     if ratio is not None:
         said.append(Ratio(ratio))
     if psnr is not None:
         said.append(Psnr(psnr, peak_of(peak)))
     if max_error is not None:
-        said.append(MaxError(max_error))
+        said.append(parse(max_error))
     if lossless:
         said.append(Lossless())
     if setting is not None:
         said.append(Setting.parse(setting))
+    if policy is not None:
+        said.append(policy)
     if len(said) != 1:
         came = " and ".join(str(one) for one in said) or "none"
         raise InputError(
-            f"want one target of --ratio, --psnr, --max-error, --lossless, --setting, --certificate; came: {came}"
+            f"want one target of --ratio, --psnr, --max-error, --lossless, --setting, --policy, --certificate; came: {came}"
         )
     return said[0]
 
@@ -247,10 +292,17 @@ def _tell(receipt: Receipt) -> None:
     ]
     if receipt.mse is not None:
         psnr = "nothing differs" if receipt.identical else f"{receipt.psnr_db:.2f} dB (peak {receipt.peak})"
-        pairs += [("PSNR", psnr), ("largest error", f"{receipt.max_abs_error:g} stored units")]
+        real = f" ({receipt.max_abs_error_real:g} {receipt.unit})" if receipt.unit else ""
+        pairs += [("PSNR", psnr), ("largest error", f"{receipt.max_abs_error:g} stored units{real}")]
     whole = sum(probe["part"] * probe["encoded"] / max(1, probe["pieces"]) for probe in receipt.probes)
     cost = f", after trying {whole:.1f} volumes' worth" if receipt.probes else ""
     pairs.append(("time", f"{receipt.seconds:.1f} s, {receipt.megabytes_per_second:.1f} MB/s{cost}"))
+    if receipt.policy is not None:
+        from slimscan.cli.policies import told
+
+        pairs += told(receipt.policy)
+    if receipt.history is not None and receipt.history["lossy_before"]:
+        pairs.append(("history", f"compressed with loss before: {receipt.history['why']}"))
     say_pairs(pairs)
     for check in receipt.checks:
         print(f"  {'ok  ' if check.passed else 'FAIL'}  {check.name}: asked {check.asked}, got {check.got}")

@@ -14,10 +14,13 @@ from slimscan.child import Limits
 from slimscan.codecs import codec as find_codec
 from slimscan.each import Each, threads
 from slimscan.errors import CheckFailed, InputError
-from slimscan.nouns import Lossless, Peak, Psnr, Receipt, Setting, Target, Volume
+from slimscan.nouns import Lossless, Peak, Policy, Psnr, Ratio, Receipt, Setting, Target, Volume
+from slimscan.press import policy
 from slimscan.press.allot import Found
+from slimscan.press.asked import Asked, settled, size_checks
 from slimscan.press.choose import Case, Per, check_target, prober_of, settle
 from slimscan.press.dicom import WHOLE
+from slimscan.press.most import settle_most
 from slimscan.press.open import lazy
 from slimscan.press.outputs import Kind, Written, admit_codec, guess_overhead, kind_of, write_box, write_other
 from slimscan.press.probe import Job, Piece, Prober, run_job
@@ -27,7 +30,7 @@ from slimscan.press.search import Curve
 from slimscan.press.staging import admit_output, room, staged
 from slimscan.press.store import RECEIPT
 from slimscan.press.survey import survey, usable
-from slimscan.press.verify import Measured, checks, measure, ratio_check
+from slimscan.press.verify import Measured, checks, measure
 
 IN_MEMORY = 512 << 20  # volumes up to this many bytes are held decoded; larger ones are read again for every pass
 TRIES = 3  # times that a file is written until its own description is counted right
@@ -38,7 +41,7 @@ Progress = Callable[[str, int, int], None]  # (what is done, slices done more, s
 
 @dataclass(frozen=True)
 class Order:
-    """What was asked, in one value."""
+    """What was asked, in one value. asked: in the words of a person, with what the image's past and a guideline say."""
 
     output: Path
     kind: Kind
@@ -48,34 +51,40 @@ class Order:
     force: bool
     started: float
     candidates: tuple[dict[str, Any], ...] = ()
+    asked: Asked | None = None
 
 
 def compress(
     source: str | Path | Volume,
     output: str | Path,
     *,
-    target: Target,
+    target: Target | Policy,
     codec: str | None = None,
     per: Per = "volume",
     peak: Peak = "stored",
     each: Each | None = None,
     verify: bool = True,
     force: bool = False,
+    allow_lossy_again: bool = False,
     untrusted: bool | Limits = False,
     progress: Progress | None = None,
 ) -> Receipt:
     """Compress an image to a target, read it back, and return everything that was measured.
 
-    target: Ratio, Psnr, MaxError, Lossless or Setting. codec: a name in CODECS, "auto", or None for the setting's own,
+    target: Ratio, Psnr, MaxError, Lossless, Setting or Policy. codec: a name in CODECS, "auto", or None for the setting's own,
     else jpeg2000. peak: of the PSNR in the receipt (a Psnr target brings its own). each: a map from slimscan.each.
     verify False skips reading back, and leaves psnr_db, mse, max_abs_error and identical None. untrusted: the source is
-    decoded by child processes under limits.
+    decoded by child processes under limits. allow_lossy_again: an image that was compressed with loss before may be so once
+    more; slimscan.press.history says how that is known.
 
     Raises InputError, LayoutRefused, TargetUnreachable or OutputError before anything stands at `output`, and
     CheckFailed when what was read back is not what was promised; nothing is left at `output` then either.
     """
     started = time.perf_counter()
-    check_target(target)
+    if isinstance(target, Policy):
+        codec = policy.codec_for(target, codec)
+    else:
+        check_target(target)
     kind, place = kind_of(output), Path(output)
     admit_output(place, force, None if isinstance(source, Volume) else Path(source))
     if isinstance(target, Setting) and codec not in (None, target.codec):
@@ -84,6 +93,8 @@ def compress(
     if name not in (None, "auto"):
         admit_codec(kind, find_codec(name).name, output)
     volume = _in_memory(usable(source if isinstance(source, Volume) else lazy(source, untrusted)))
+    asked = settled(target, codec, volume, allow_lossy_again)
+    volume, target = asked.volume, asked.target
     slices = volume.shape[0] if volume.shape else 0
     seen = survey(volume, threads())
     case = Case(
@@ -100,7 +111,7 @@ def compress(
     _admit_lossy(volume, case.target)
     if isinstance(target, Psnr):
         peak = target.peak
-    order = Order(place, kind, case.target, peak, verify, force, started)
+    order = Order(place, kind, case.target, peak, verify, force, started, asked=asked)
     with room(place):  # before the search: what it keeps lies on the output's disk
         if name == "auto":
             from slimscan.press.auto import choose_codec
@@ -122,7 +133,8 @@ def _press(order: Order, case: Case, prober: Prober, known: Curve | None = None)
     try:
         for attempt in range(TRIES):
             case = replace(case, overhead=extra)
-            pieces, found = settle(case, prober, known)
+            most = isinstance(case.target, Ratio) and case.target.most
+            pieces, found = (settle_most if most else settle)(case, prober, known)
             with staged(order.output, order.force) as stage:
                 receipt = _write(order, case, prober, pieces, found, stage.path)
                 failed = [check for check in receipt.checks if not check.passed]
@@ -159,20 +171,16 @@ def _write(order: Order, case: Case, prober: Prober, pieces: list[Piece], found:
     if order.verify:
         measured = measure(volume, written.decode, pieces, threads(), scheme.background)
     promised = checks(order.target, measured, peak, str(order.peak), case.per) if measured else []
+    if order.asked is not None and measured is not None:
+        promised = order.asked.in_words(promised, measured.worst)
     promised = [*promised, *written.checks]
     receipt = sign(order, case, scheme, values, prober.log, written.payload_bytes, measured, promised)
     receipt = replace(receipt, notes=written.notes)
+    if order.asked is not None:
+        receipt = order.asked.onto(receipt, pieces, found, case)
     written.finish(travelling(receipt, measured))
     receipt = receipt.on_disk(_size(hidden))
-    exact = all(value is None for value in values)
-    rounds = not scheme.grid.exact
-    if order.kind == "pixels":  # decoded pixels have a size of their own
-        promised = [
-            *promised,
-            *ratio_check(order.target, case.per, receipt.ratio_payload, exact, of="the codec's bytes", rounds=rounds),
-        ]
-    else:
-        promised = [*promised, *ratio_check(order.target, case.per, receipt.ratio, exact, rounds=rounds)]
+    promised = [*promised, *size_checks(case, pieces, found, receipt, order.kind == "pixels", scheme)]
     seconds = time.perf_counter() - order.started
     speed = receipt.raw_bytes / 1e6 / seconds
     return replace(receipt, checks=tuple(promised), seconds=seconds, megabytes_per_second=speed)
@@ -221,6 +229,8 @@ def _admit_lossy(volume: Volume, target: Target) -> None:
         raise InputError(
             f"{volume.source}: palette colours are numbers of a table, not brightness; only --lossless is safe"
         )
+    if volume.about.get("segments") and not exact:
+        raise InputError(f"{volume.source}: a segmentation says what each voxel is, not how bright; only --lossless is safe")
 
 
 def _default(case: Case) -> str:
@@ -230,7 +240,9 @@ def _default(case: Case) -> str:
 
 
 def _in_memory(volume: Volume) -> Volume:
-    """Small volumes are read once; large ones stay on disk."""
+    """Small volumes are read once; large ones stay on disk, and those that are read again at no cost."""
+    if getattr(volume.pixels, "cheap", False):
+        return volume
     size = int(np.prod(volume.shape, dtype=np.int64)) * np.dtype(volume.pixels.dtype).itemsize
     if isinstance(volume.pixels, np.ndarray) or size > IN_MEMORY or 0 in volume.shape:
         return volume

@@ -104,5 +104,12 @@ def travelling(receipt: Receipt, measured: Measured | None) -> bytes:
     """The receipt as it lies in the file: compressed JSON, the same in every run."""
     said = asdict(receipt) | {"source": Path(receipt.source).name, "probes": len(receipt.probes)}
     kept = {key: value for key, value in said.items() if key == "source" or key not in LEFT_OUT}
-    kept.pop("candidates")
+    for name in ("candidates", "history"):  # earlier generations stand in the header that is carried on
+        kept.pop(name)
+    if receipt.policy is None:
+        kept.pop("policy")
+    else:
+        kept["policy"] = {key: receipt.policy[key] for key in ("name", "row", "ratio_at_most", "ratio", "status")}
+    if not receipt.unit:
+        kept = {key: value for key, value in kept.items() if key not in ("unit", "max_abs_error_real")}
     return zlib.compress(compact(kept | {"verified": measured is not None}), 9)

@@ -49,6 +49,7 @@ def apply_certificate(
     force: bool = False,
     each: Any = None,
     verify: bool = True,
+    allow_lossy_again: bool = False,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Receipt:
     """Compress one image under a certificate; what was decided stands in the receipt's checks and in the file.
@@ -84,6 +85,7 @@ def apply_certificate(
         each=each,
         verify=verify,
         force=force,
+        allow_lossy_again=allow_lossy_again,
         progress=progress,
     )
     note = Check("certificate", told["certified"], _spoken(steps, target), True)
