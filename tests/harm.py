@@ -125,3 +125,18 @@ def processor_limit() -> Any:
     import resource
 
     return np.array([resource.getrlimit(resource.RLIMIT_CPU)[0]], np.int64)
+
+
+def within(name: str, good: bytes, full: Any, bomb: bytes, layout: Any, room: int) -> Any:
+    """decoded() of a bomb with `room` bytes more of address space than an honest chunk of the codec left in use."""
+    import resource
+
+    decoded(name, good, full)
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    most = resource.getrlimit(resource.RLIMIT_AS)[1]
+    resource.setrlimit(resource.RLIMIT_AS, (used + room, most))
+    return decoded(name, bomb, layout)
+
+
+def killed_by_page(path: Path, stamp: int, number: int) -> Any:
+    os.kill(os.getpid(), signal.SIGSEGV)

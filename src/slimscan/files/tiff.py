@@ -34,6 +34,7 @@ _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _SHRINK = 4096
 _SMALL = 64 << 20
 _PLANE_LIMIT = 4 << 30
+SLICE_OF = "slimscan.files.tiff:slice_of"
 # Slide formats hold a label and a thumbnail beside the image; their first series is the image.
 _SLIDES = ("svs", "ndpi", "scn", "bif", "qpi", "philips", "avs")
 
@@ -251,7 +252,7 @@ class Apart:
         out = np.empty((stop - start, *self.plane), self.dtype)
         for index in range(start, stop):
             path, number = self.files[index].resolve(), self.numbers[index]
-            call = ("slimscan.files.tiff:slice_of", (path, path.stat().st_mtime_ns, number))
+            call = (SLICE_OF, (path, path.stat().st_mtime_ns, number))
             try:
                 out[index - start] = child.decode(*call, self.plane, self.dtype, self.limits)
             except CodecError as error:
