@@ -302,9 +302,8 @@ def test_padding_of_inverted_grey_counts_downwards(tmp_path: Path) -> None:
 
 def test_padding_among_other_pixels_is_refused(tmp_path: Path) -> None:
     volume = scan("uint16", 12, pad=0)
-    volume = replace(
-        volume, pixels=np.where(volume.pixels == 0, 0, (volume.pixels - 300) // 8).astype(np.uint16), unit=""
-    )
+    near = np.maximum(1, (volume.pixels.astype(int) - 420) // 8)  # its smallest pixels are beside the padding
+    volume = replace(volume, pixels=np.where(volume.pixels == 0, 0, near).astype(np.uint16), unit="")
     source = series(tmp_path / "in", volume)
     for codec in ("jpeg2000", "htj2k", "jpegls"):
         out = tmp_path / "out"
@@ -321,10 +320,43 @@ def test_padding_among_other_pixels_is_refused(tmp_path: Path) -> None:
     assert next(check for check in kept.checks if check.name == "background").passed
 
 
+def check_moved(source: Volume, out: Path, receipt: Receipt) -> None:
+    """Padding lies below every other pixel, where it was put; the receipt says so, and speaks of the other pixels."""
+    found = dcmread(files_of(out)[0])
+    low, high = int(found.PixelPaddingValue), int(found.PixelPaddingRangeLimit)
+    decoded, pixels = whole(out).astype(int), whole(source).astype(int)
+    inside = pixels != source.padding
+    np.testing.assert_array_equal((decoded >= low) & (decoded <= high), ~inside)
+    assert high < min(decoded[inside].min(), pixels[inside].min())
+    (note,) = receipt.notes
+    assert note.startswith(f"padding was moved from {source.padding} to ")
+    assert np.abs(decoded - pixels)[inside].max() <= (receipt.max_abs_error or 0)
+    assert found.LossyImageCompression == "01"
+    assert about(out)["receipt"]["notes"] == [note]
+
+
 @needs_data
-def test_real_padding_among_other_pixels_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(TargetUnreachable, match=r"padding 0 comes back as .* write \.ozx, which keeps padding exact$"):
-        press(Path(DATA) / PADDED_MR, tmp_path / "out", "jpeg2000", Ratio(10))
+@pytest.mark.parametrize(
+    ("codec", "target"), [("jpeg2000", Ratio(10)), ("jpeg2000", Ratio(20)), ("jpegls", MaxError(3))]
+)
+def test_padding_right_below_a_real_image_is_moved(codec: str, target: Target, tmp_path: Path) -> None:
+    """A GE head MR, signed, 0 outside and 1 inside."""
+    receipt = press(Path(DATA) / PADDED_MR, tmp_path / "out", codec, target)
+    check_moved(DICOM.read(Path(DATA) / PADDED_MR), tmp_path / "out", receipt)
+
+
+def test_padding_right_below_the_image_is_moved(tmp_path: Path) -> None:
+    source = series(tmp_path / "in", scan(pad=-910))
+    for codec in ("jpeg2000", "jpegls"):
+        receipt = press(source, tmp_path / codec, codec, LOSSY[codec])
+        check_moved(DICOM.read(source), tmp_path / codec, receipt)
+    exact = press(source, tmp_path / "exact", "jpegls", MaxError(0))
+    assert (exact.identical, exact.notes) == (True, ())
+    np.testing.assert_array_equal(whole(tmp_path / "exact"), whole(source))
+    first = press(source, tmp_path / "again", "jpeg2000", LOSSY["jpeg2000"])
+    files = [[file.read_bytes() for file in files_of(tmp_path / name)] for name in ("jpeg2000", "again")]
+    assert files[0] == files[1]
+    assert first.notes
 
 
 def test_padding_founds_by_hand() -> None:

@@ -14,7 +14,7 @@ from slimscan.child import Limits
 from slimscan.codecs import codec as find_codec
 from slimscan.each import Each, threads
 from slimscan.errors import CheckFailed, InputError
-from slimscan.nouns import Lossless, Peak, Policy, Psnr, Ratio, Receipt, Setting, Target, Volume
+from slimscan.nouns import Lossless, MaxError, Peak, Policy, Psnr, Ratio, Receipt, Setting, Target, Volume
 from slimscan.press import policy
 from slimscan.press.allot import Found
 from slimscan.press.asked import Asked, settled, size_checks
@@ -23,6 +23,7 @@ from slimscan.press.dicom import WHOLE
 from slimscan.press.most import settle_most
 from slimscan.press.open import lazy
 from slimscan.press.outputs import Kind, Written, admit_codec, guess_overhead, kind_of, write_box, write_other
+from slimscan.press.padding import with_room
 from slimscan.press.probe import Job, Piece, Prober, run_job
 from slimscan.press.receipt import setting_text, sign, travelling
 from slimscan.press.scheme import Scheme
@@ -97,6 +98,8 @@ def compress(
     volume, target = asked.volume, asked.target
     slices = volume.shape[0] if volume.shape else 0
     seen = survey(volume, threads())
+    if kind == "dicom" and not _keeps_all(target):
+        volume, seen = with_room(volume, seen)
     case = Case(
         volume,
         seen,
@@ -119,6 +122,12 @@ def compress(
             choice = choose_codec(case, kind, lambda scheme: _guess(order, case, scheme))
             return _press(replace(order, candidates=choice.table), case, choice.prober, choice.curve)
         return _press(order, case, prober_of(case, name or _default(case)))
+
+
+def _keeps_all(target: Target) -> bool:
+    """Whether nothing may change."""
+    exact = isinstance(target, Setting) and target.value is None
+    return exact or isinstance(target, Lossless) or (isinstance(target, MaxError) and target.value < 1)
 
 
 def _guess(order: Order, case: Case, scheme: Scheme) -> int:
@@ -230,7 +239,9 @@ def _admit_lossy(volume: Volume, target: Target) -> None:
             f"{volume.source}: palette colours are numbers of a table, not brightness; only --lossless is safe"
         )
     if volume.about.get("segments") and not exact:
-        raise InputError(f"{volume.source}: a segmentation says what each voxel is, not how bright; only --lossless is safe")
+        raise InputError(
+            f"{volume.source}: a segmentation says what each voxel is, not how bright; only --lossless is safe"
+        )
 
 
 def _default(case: Case) -> str:

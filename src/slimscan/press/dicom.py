@@ -14,7 +14,8 @@ from slimscan.codecs import codec as find_codec
 from slimscan.errors import LayoutRefused
 from slimscan.nouns import Check, Volume
 from slimscan.press.grid import Grid
-from slimscan.press.padding import padding_found
+from slimscan.press.history import for_dicom
+from slimscan.press.padding import MOVED, padding_found
 from slimscan.press.scheme import Scheme, decode
 from slimscan.press.survey import Survey
 
@@ -85,11 +86,18 @@ def write_dicom(
     from slimscan.files.dicom.write import write_encoded, write_exact
 
     note = Note(f"slimscan {slimscan.__version__}", setting)
+    volume = for_dicom(volume, decoded=scheme.codec in WHOLE)
     exact, lossy = TRANSFER_SYNTAX[scheme.codec]
-    told = (NOTES[scheme.codec],) if scheme.codec in NOTES else ()
+    told: tuple[str, ...] = (NOTES[scheme.codec],) if scheme.codec in NOTES else ()
     if scheme.codec in WHOLE:
         return Out(write_exact(replace(volume, bits=scheme.grid.bits), path, exact, note), notes=told)
-    found = None
+    found, old = None, volume.about.get(MOVED)
+    lossless = lossless and old is None  # moved padding makes another image, which keeps no claims
+    if old is not None:
+        told += (
+            f"padding was moved from {old} to {volume.padding} before coding, so that loss cannot mix it with the image;"
+            " errors and sha256 are of the samples with it moved",
+        )
     if not lossless:
         spare = 0 if find_codec(scheme.codec).bounded else 1
         shape = (1, *volume.shape[1:])

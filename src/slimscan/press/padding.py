@@ -4,19 +4,28 @@ Padding is what lies outside the field of view. In an .ozx a mask brings it back
 reads has no mask, and -2000 comes back as -2006..-1995. DICOM has a place for that, PixelPaddingRangeLimit (PS3.3
 C.7.5.1.1.2): all values from PixelPaddingValue to it are padding. That is true only when no other pixel has such a
 value, in the source or after decoding, so every pixel is looked at; else the image is refused.
+
+Padding right below the image (0 under an MR that begins at 1) would never pass. Where samples have a sign it is moved
+further down before coding, and the file says where to.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from slimscan.each import threads
 from slimscan.errors import TargetUnreachable
 from slimscan.nouns import Check, Pixels, Volume
+from slimscan.nouns.image import Lazy
+from slimscan.press.survey import Survey
 
+MOVED = "padding_moved_from"  # in a volume's `about`
+ROOM_SHARE = 8  # room below the image, as a share of its range: 20:1 needed a tenth of it on a head MR
+ROOM_LEAST = 64
 SPARE = 1  # units on either side, for decoders that round otherwise: the 9/7 wavelet is computed in floats
 
 
@@ -53,6 +62,50 @@ def padding_of(volume: Volume) -> tuple[int, int] | None:
     return min(ends), max(ends)
 
 
+def with_room(volume: Volume, seen: Survey) -> tuple[Volume, Survey]:
+    """The volume with its padding moved down, when it lies so near below the image that loss would mix them.
+
+    As it came where nothing is near, or cannot be moved: colours, no sign, inverted grey, a range of padding, a type that
+    ends too soon. `about` then holds MOVED, the value that padding had.
+    """
+    said, dicom = padding_of(volume), volume.about.get("dicom") or {}
+    if said is None or said[0] != said[1] or seen.background != said[0] or volume.pixels.dtype.kind != "i":
+        return volume, seen
+    span = max(1, int(seen.inside_high - seen.inside_low))
+    room = max(ROOM_LEAST, 1 << (span // ROOM_SHARE).bit_length())
+    old, new = said[0], int(seen.inside_low) - room
+    if not new < old < seen.inside_low or new < np.iinfo(volume.pixels.dtype).min + room:
+        return volume, seen
+    if dicom.get("photometric", "MONOCHROME2") != "MONOCHROME2":
+        return volume, seen
+    about = {**volume.about, MOVED: old}
+    moved = replace(volume, pixels=_Moved(volume.pixels, old, new), padding=new, about=about)
+    return moved, replace(seen, low=float(new), background=float(new))
+
+
+@dataclass(frozen=True)
+class _Moved:
+    """Pixels with one value replaced by another, slices as they are asked for."""
+
+    held: Pixels | Lazy
+    old: int
+    new: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(z, y, x)."""
+        return tuple(self.held.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """As held."""
+        return self.held.dtype
+
+    def __getitem__(self, index: slice) -> Pixels:
+        pixels = np.asarray(self.held[index])
+        return np.where(pixels == self.old, np.array(self.new, pixels.dtype), pixels)
+
+
 def padding_found(
     volume: Volume, decode: Callable[[int], Pixels], name: str, setting: str, *, spare: int = SPARE
 ) -> Found | None:
@@ -73,7 +126,7 @@ def padding_found(
             " padding exact"
         )
     asked = f"{_said(said)} comes back in a range that no other pixel has"
-    if said[0] <= came[0] and came[1] <= said[1] and not _hit(real, said):
+    if MOVED not in volume.about and said[0] <= came[0] and came[1] <= said[1] and not _hit(real, said):
         return Found(Check("padding", asked, f"{_said(came)}, the nearest other pixel is {_nearest(real, said)}", True))
     info = np.iinfo(volume.pixels.dtype)
     wide = max(came[0] - spare, int(info.min)), min(came[1] + spare, int(info.max))
