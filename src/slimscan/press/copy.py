@@ -17,7 +17,7 @@ import numpy as np
 from slimscan.codecs import codec as find_codec
 from slimscan.each import Each, serial
 from slimscan.errors import CheckFailed, InputError
-from slimscan.nouns import Check, Lossless, Peak, Pixels, Psnr, Receipt, Setting, Target, Volume
+from slimscan.nouns import Check, Lossless, MaxError, Peak, Pixels, Psnr, Receipt, Setting, Target, Volume
 from slimscan.press.choose import Case, Per, check_target, prober_of, settle
 from slimscan.press.compress import TRIES, Order, _admit_lossy, _on_grid
 from slimscan.press.outputs import guess_overhead, write_box
@@ -25,6 +25,7 @@ from slimscan.press.probe import Job, Piece, Prober, run_job
 from slimscan.press.receipt import sign, travelling
 from slimscan.press.store import RECEIPT, chunk_pieces
 from slimscan.press.survey import Survey, survey, usable
+from slimscan.press.units import stored
 from slimscan.press.verify import checks, measure, ratio_check
 
 Values = tuple[float | None, ...]
@@ -72,7 +73,7 @@ class Copier:
         """
         started = time.perf_counter()
         check_target(target)
-        target = _on_grid(target)
+        target = _on_grid(stored(target, self.volume) if isinstance(target, MaxError) else target)
         if isinstance(target, Setting) and target.codec != self.codec:
             raise InputError(f"{target} names another codec than {self.codec}; give one of its own settings")
         _admit_lossy(self.volume, target)

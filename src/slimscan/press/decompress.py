@@ -14,6 +14,7 @@ from slimscan.each import threads
 from slimscan.errors import CheckFailed, InputError
 from slimscan.nouns import Check
 from slimscan.press.about import receipt_at
+from slimscan.press.history import for_dicom
 from slimscan.press.open import lazy
 from slimscan.press.outputs import kind_of
 from slimscan.press.staging import admit_output, staged
@@ -58,7 +59,8 @@ def decompress(
     step = max(1, 4_000_000 // max(1, int(np.prod(volume.shape[1:]))))
     pieces = [(start, min(start + step, volume.shape[0])) for start in range(0, volume.shape[0], step)]
     with staged(place, force) as stage:
-        files.write(volume, f"{stage.path}/" if kind == "dicom" and place.suffix.lower() != ".dcm" else stage.path)
+        kept = for_dicom(volume, decoded=True) if kind == "dicom" else volume
+        files.write(kept, f"{stage.path}/" if kind == "dicom" and place.suffix.lower() != ".dcm" else stage.path)
         back = files.read(stage.path)
         if back.shape != volume.shape:
             raise CheckFailed(f"{source}: shape {volume.shape} came back from {output} as {back.shape}")

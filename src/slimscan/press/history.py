@@ -154,14 +154,13 @@ def for_dicom(volume: Volume, *, decoded: bool = False) -> Volume:
     the last generation by itself, from about["lossy"].
     """
     dicom = dict(volume.about.get("dicom") or {})
-    own = [one for one in volume.about.get("generations") or () if one.get("ratio") is not None]
+    own = list(volume.about.get("generations") or ())
     if decoded and volume.about.get("lossy"):
         own = own[:-1]
     if not own or dicom.get("folder"):
         return volume
     ratios, methods = list(dicom.get("lossy_ratios") or ()), list(dicom.get("lossy_methods") or ())
     known = max(len(ratios), len(methods))
-    if len(ratios) == len(methods) == known:
-        dicom["lossy_ratios"] = [*ratios, *(float(one["ratio"]) for one in own)]
-        dicom["lossy_methods"] = [*methods, *(str(one["method"]) for one in own)]
+    dicom["lossy_ratios"] = [*ratios, *[None] * (known - len(ratios)), *(one["ratio"] for one in own)]
+    dicom["lossy_methods"] = [*methods, *[""] * (known - len(methods)), *(str(one["method"]) for one in own)]
     return replace(volume, about={**volume.about, "dicom": dicom | {"lossy_before": True}})

@@ -317,7 +317,7 @@ def _claim_new(found: Dataset, volume: Volume, ratio: float, method: str | None,
     if dicom.get("lossy_methods"):
         found.LossyImageCompressionMethod = list(dicom["lossy_methods"])
     if dicom.get("lossy_ratios"):
-        found.LossyImageCompressionRatio = [f"{value:.5g}" for value in dicom["lossy_ratios"]]
+        found.LossyImageCompressionRatio = ["" if one is None else f"{one:.5g}" for one in dicom["lossy_ratios"]]
     if change == "lossy":
         found.ImageType = ["DERIVED", *list(found.ImageType)[1:]]
         dicom_derive.claim(found, int(bool(dicom.get("lossy_before"))), ratio, method)
