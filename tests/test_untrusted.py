@@ -45,6 +45,7 @@ SEALED: dict[str, tuple[Callable[[int], int], bool]] = {
     "ffv1": (lambda depth: 2 + depth, False),
 }
 WAITS = Limits(30, 1 << 30)
+DIED = r"the decoder (stopped with SIG[A-Z]+|wanted more than \d+ MB and was stopped); the data are damaged, or made to"
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -111,7 +112,7 @@ def test_every_codec_decodes_to_the_same_pixels_in_a_child(name: str, tmp_path: 
 
 
 def test_fragile_codecs_are_those_that_were_seen_to_end_their_process() -> None:
-    assert {name for name, found in CODECS.items() if found.fragile} == {"sperr", "sz3"}
+    assert {name for name, found in CODECS.items() if found.fragile} == {"sperr", "sz3", "pcodec"}
 
 
 def test_what_this_process_wrote_is_verified_here(tmp_path: Path, calls: list[str]) -> None:
@@ -227,6 +228,9 @@ def test_a_stream_larger_than_its_header_costs_no_memory(name: str) -> None:
     crafted = claims(name, good, full)
     tried = [(payload, layout)] + ([(crafted, full)] if crafted else [])
     for bomb, told in tried:
+        if name == "zfp":  # has no size of its own, and stops where the layout's is full
+            child.decode("harm:within", (name, good, full, bomb, told, 32 << 20), told.shape, told.dtype, WAITS)
+            continue
         with pytest.raises(CodecError) as caught:
             child.decode("harm:within", (name, good, full, bomb, told, 32 << 20), told.shape, told.dtype, WAITS)
         said = str(caught.value)
@@ -243,9 +247,10 @@ def test_a_quarter_of_a_gigabyte_in_a_few_bytes_costs_no_memory(name: str) -> No
     large = Layout((64, 1024, 2048), "uint16", 16)
     payload = found.encode(np.zeros(large.shape, np.uint16), large, None)
     if name in SEALED:
-        payload = seal([payload[4:]], full)
+        # pco's chunks are all unpacked, whatever its header says: only the child's limits hold that.
+        payload = seal([hinted(good[4:], payload[4:])], full)
     assert len(payload) < 1 << 20
-    with pytest.raises(CodecError, match=rf"^{name}: "):
+    with pytest.raises(CodecError, match=DIED if found.fragile else rf"^{name}: "):
         child.decode("harm:within", (name, good, full, payload, full, 32 << 20), full.shape, full.dtype, WAITS)
 
 
@@ -307,6 +312,15 @@ def test_a_chunk_that_claims_gigabytes_is_not_decoded_untrusted(tmp_path: Path) 
         f"{path}: chunk 0: {depth * HUGE * HUGE * 2} bytes of pixels in one piece, allowed when untrusted: 1073741824;"
         " not decoded"
     )
+
+
+def hinted(small: bytes, large: bytes) -> bytes:
+    """A pco stream of many numbers under the header of one with few."""
+
+    def end(stream: bytes) -> int:
+        return 6 + -(-(6 + (stream[6] & 63) + 1) // 8)
+
+    return small[: end(small)] + large[end(large) :]
 
 
 DEFLATED, RLE = "1.2.840.10008.1.2.8.1", "1.2.840.10008.1.2.5"
@@ -417,9 +431,6 @@ def deadly(tmp_path: Path) -> Path:
     return box(tmp_path / "deadly.ozx", "sz3", layout, [good, bad, good])
 
 
-DIED = r"the decoder (stopped with SIG[A-Z]+|wanted more than \d+ MB and was stopped); the data are damaged, or made to"
-
-
 def test_a_deadly_chunk_is_one_error_without_being_asked(tmp_path: Path) -> None:
     path = deadly(tmp_path)
     image = slimscan.open(path)
@@ -432,7 +443,7 @@ def test_a_deadly_chunk_is_one_error_without_being_asked(tmp_path: Path) -> None
 def test_a_deadly_chunk_is_one_error_through_plain_zarr(tmp_path: Path) -> None:
     import zarr
 
-    array = zarr.open(deadly(tmp_path), mode="r")["0"]
+    array = zarr.open(zarr.storage.ZipStore(deadly(tmp_path), mode="r"), mode="r")["0"]
     with pytest.raises(CodecError, match=DIED):
         np.asarray(array[9:10])
 

@@ -101,6 +101,8 @@ def read(path: Path) -> Volume:
         if len(leads) == 2:
             about["frames"] = len(order) // leads[1]
         slope, intercept, unit = about.get("rescale", (1.0, 0.0, ""))
+        if child.asked() is not None:
+            tif.close()
         return Volume(lazy, affine, bits, slope=slope, intercept=intercept, unit=unit, about=about, source=str(path))
 
 
@@ -213,7 +215,6 @@ def _lazy(path: Path, tif: Any, series: Any, order: list[int]) -> Pixels | Lazy:
         check_segments(path, other, number)
     limits = child.asked()
     if limits is not None:
-        tif.close()
         return Slices(shape, dtype, Apart((path,) * len(order), range(len(order)), shape[1:], dtype, limits))
     tif.filehandle.set_lock(True)
     held = [pages[number] for number in order]

@@ -22,6 +22,8 @@ _WEBP = (34927, 50001)
 def lossy_why(page: Any) -> str:
     """One sentence when the page's codestream is lossy, "" when it is not or that cannot be told."""
     number = int(page.compression)
+    if number not in (*_JPEG, *_JPEG_2000, *_JPEG_XL, *_WEBP):
+        return ""  # the file may be closed already, its pixels mapped
     head = _first_bytes(page)
     if number in _JPEG:
         return "" if _reversible(head) else "TIFF compression JPEG"
