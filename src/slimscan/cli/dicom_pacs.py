@@ -199,17 +199,29 @@ def shrink(
     server: ServerArgument,
     study: Annotated[str, typer.Option(metavar="UID", help="Every image series of this study.")] = "",
     series: Annotated[str, typer.Option(metavar="UID", help="This series.")] = "",
-    codec: Annotated[str | None, typer.Option(metavar="NAME", help="jpeg2000 (default), jpegls, htj2k.")] = None,
+    codec: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Default: jpeg2000. One that DICOM has a place for.")
+    ] = None,
     ratio: Annotated[float | None, typer.Option(metavar="R", help="Raw bytes / bytes of the files.")] = None,
     psnr: Annotated[float | None, typer.Option(metavar="DB", help="dB over the whole volume, at least this.")] = None,
     peak: Annotated[
         str, typer.Option(metavar="PEAK", help="Of the PSNR: stored, range, dtype, or a number.")
     ] = "stored",
     max_error: Annotated[
-        float | None, typer.Option("--max-error", metavar="N", help="No voxel is off by more, in stored units.")
+        str | None,
+        typer.Option("--max-error", metavar="N[UNIT]", help="No voxel is off by more: stored units, or 5HU."),
     ] = None,
     lossless: Annotated[bool, typer.Option("--lossless", help="Every voxel comes back as it was.")] = False,
     setting: Annotated[str | None, typer.Option(metavar="CODEC@VALUE", help="A codec and its knob: no search.")] = None,
+    policy: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="The largest ratio that a guideline allows: see `slimscan policies`."),
+    ] = None,
+    modality: Annotated[str | None, typer.Option(metavar="CT|MR|...", help="With --policy.")] = None,
+    body_part: Annotated[str | None, typer.Option("--body-part", metavar="WORD", help="With --policy.")] = None,
+    allow_lossy_again: Annotated[
+        bool, typer.Option("--allow-lossy-again", help="Also images that were compressed with loss before.")
+    ] = False,
     per: Annotated[str, typer.Option(metavar="volume|slice", help="What the target speaks of.")] = "volume",
     untrusted: Annotated[bool, typer.Option("--untrusted", help="Decode in child processes with limits.")] = False,
     new_uids: Annotated[
@@ -224,15 +236,16 @@ def shrink(
     """Compress a study or a series on an archive into a new series."""
     from contextlib import nullcontext
 
-    from slimscan.cli.compress import peak_of, target_of
+    from slimscan.cli.compress import peak_of, policy_of, target_of
     from slimscan.cli.say import say_json
     from slimscan.errors import InputError
     from slimscan.press.pacs_shrink import shrink as press
 
-    target = target_of(ratio, psnr, peak, max_error, lossless, setting)
+    target = target_of(ratio, psnr, peak, max_error, lossless, setting, policy_of(policy, modality, body_part))
     if per not in ("volume", "slice"):
         raise InputError(f'--per "{per}" is not known; allowed: volume, slice')
     options: dict[str, Any] = {"codec": codec, "per": per, "peak": peak_of(peak), "untrusted": untrusted}
+    options["allow_lossy_again"] = allow_lossy_again
     with (
         _connected(server, calling, timeout, listen) as there,
         nullcontext() if to is None else _connected(to, calling, timeout, _for(to, listen)) as other,

@@ -10,13 +10,13 @@ import socket
 import threading
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from slimscan.errors import ServerError
 from slimscan.nouns import Needs
-from slimscan.pacs.dimse_draw import Listen, draw, listening
+from slimscan.pacs.dimse_draw import Listen, draw, listening, promptly
 from slimscan.pacs.noun import Address, Instance, Level, Row, Server, one_line
 from slimscan.pacs.part10 import class_name, data_bytes, syntax_name
 
@@ -89,7 +89,7 @@ def associated(
 
     roles: SOP classes for which we are the storing side (C-GET). ServerError when none comes about.
     """
-    from pynetdicom import AE, build_role
+    from pynetdicom import AE, build_role, evt
 
     entity = AE(calling)
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = entity.connection_timeout = timeout
@@ -102,14 +102,10 @@ def associated(
             place.port,
             ae_title=place.called,
             ext_neg=[build_role(role, scp_role=True) for role in roles],
-            evt_handlers=list(handlers),
+            evt_handlers=[(evt.EVT_DATA_SENT, promptly), (evt.EVT_DATA_RECV, promptly), *handlers],
         )
         if not found.is_established:
             raise ServerError(_no_association(place, calling, timeout, found))
-        with suppress(
-            AttributeError, OSError
-        ):  # small messages go to and fro: waiting to fill packets costs 40 ms each
-            found.dul.socket.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # type: ignore[union-attr]
         try:
             yield found
         except BaseException:

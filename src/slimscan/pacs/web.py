@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -127,7 +128,7 @@ def _ask(
     except CutOff as error:
         raise ServerError(f"{place.name}: broke off half-way: {error}; ask again") from error
     except (requests.exceptions.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
-        if isinstance(error, requests.exceptions.ConnectionError) and "establish" in str(error) + _cause(error):
+        if _unreached(error):
             raise ServerError(
                 f"{place.name}: cannot be reached ({_cause(error)}); is the server running, host and port right?"
             ) from error
@@ -137,19 +138,31 @@ def _ask(
 
 
 def _cause(error: BaseException) -> str:
-    """The innermost reason, without addresses of objects."""
+    """The innermost reason in words, without addresses of objects and numbers of errors."""
+    seen: list[BaseException] = []
+    inner: Any = error
+    while isinstance(inner, BaseException) and inner not in seen and len(seen) < 8:
+        seen.append(inner)
+        held = [getattr(inner, "reason", None), *inner.args, inner.__cause__, inner.__context__]
+        inner = next((one for one in held if isinstance(one, BaseException)), None)
+    if any("resolve" in type(one).__name__.lower() or isinstance(one, socket.gaierror) for one in seen):
+        return "the host's name is unknown"
+    system = [one for one in seen if isinstance(one, OSError) and one.strerror and isinstance(one.errno, int)]
+    return one_line(system[-1].strerror if system else seen[-1])
+
+
+def _unreached(error: BaseException) -> bool:
+    """Whether no connection came about at all."""
+    import urllib3
+
     inner: Any = error
     for _ in range(6):
-        deeper = getattr(inner, "reason", None) or next((a for a in inner.args if isinstance(a, Exception)), None)
-        if not isinstance(deeper, BaseException):
-            break
-        inner = deeper
-    if "Failed to resolve" in str(inner) or "getaddrinfo" in str(inner):
-        return "cannot establish a connection: the host's name is unknown"
-    text = str(getattr(inner, "strerror", None) or inner)
-    if type(inner).__name__ == "NewConnectionError":
-        return f"cannot establish a connection: {one_line(text.split(': ')[-1])}"
-    return one_line(text)
+        if isinstance(inner, urllib3.exceptions.NewConnectionError):
+            return True
+        inner = getattr(inner, "reason", None) or next(
+            (a for a in getattr(inner, "args", ()) if isinstance(a, Exception)), None
+        )
+    return False
 
 
 def _refusal(place: Address, answer: requests.Response) -> str:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from slimscan.errors import CheckFailed, InputError
-from slimscan.nouns import Lossless, Receipt, Target
+from slimscan.errors import CheckFailed, InputError, ServerError, SlimscanError, TargetUnreachable
+from slimscan.nouns import Lossless, Policy, Receipt, Target
 from slimscan.pacs import Instance, Server, search
 from slimscan.pacs.receive import receive
 from slimscan.press.compress import compress
@@ -42,7 +42,8 @@ class ShrunkSeries:
 
 @dataclass(frozen=True)
 class Shrunk:
-    """What `shrink` did. passed_over: series of a study that are no images, with the reason."""
+    """What `shrink` did. passed_over: series of a study that were not compressed,
+    with the reason: reports, localisers that make no volume, images that were lossy before."""
 
     server: str
     to: str
@@ -54,7 +55,7 @@ class Shrunk:
 def shrink(
     server: Server,
     *,
-    target: Target,
+    target: Target | Policy,
     study: str = "",
     series: str = "",
     to: Server | None = None,
@@ -66,7 +67,8 @@ def shrink(
     target, options: as compress() takes them. to: store there instead. new_uids: exact recodings are stored as copies
     under new UIDs (files.dicom.renew). What was compressed is read back from disk by compress(), fetched back from the
     server by store(); the original must list the same instances afterwards (CheckFailed). Scratch folders are removed.
-    InputError: no such study or series, nothing in it is an image, or UIDs that would be those of the original.
+    InputError: no such study or series, nothing in it can be
+    compressed so, or UIDs that would be those of the original. A study goes on past a series that cannot be compressed.
     """
     other = to or server
     if isinstance(target, Lossless) and not new_uids and to is None:
@@ -77,22 +79,28 @@ def shrink(
     for number, own in wanted.items():
         try:
             done.append(_one(server, other, own, target, new_uids, dict(options or {})))
-        except _NoImage as error:
+        except (InputError, TargetUnreachable) as error:
             if series:
-                raise InputError(str(error)) from error
+                raise
             passed_over[number] = str(error)
+        except (ServerError, CheckFailed) as error:
+            before = ", ".join(one.new for one in done)
+            if before:
+                error.args = (f"{error}; stored before it: series {before}",)
+            raise
     name = next(iter(next(iter(wanted.values())).values())).study
     if not done:
-        raise InputError(f"{server.name}: study {name} holds no image series; {next(iter(passed_over.values()))}")
+        raise InputError(f"{server.name}: study {name}: no series was compressed: {next(iter(passed_over.values()))}")
     return Shrunk(server.name, other.name, name, tuple(done), passed_over)
 
 
-class _NoImage(InputError):
-    """A series of reports, presentation states and the like."""
-
-
 def _one(
-    server: Server, other: Server, own: Mapping[str, Instance], target: Target, new_uids: bool, options: dict[str, Any]
+    server: Server,
+    other: Server,
+    own: Mapping[str, Instance],
+    target: Target | Policy,
+    new_uids: bool,
+    options: dict[str, Any],
 ) -> ShrunkSeries:
     first = next(iter(own.values()))
     with tempfile.TemporaryDirectory(prefix="slimscan-") as scratch:
@@ -100,8 +108,15 @@ def _one(
         source.mkdir()
         came = receive(server, own, source, whole=True)
         if not any(_is_image(one.path) for one in came.values()):
-            raise _NoImage(f"{server.name}: series {first.series} has no pixel data")
-        receipt = compress(source, f"{small}/", target=target, **options)
+            raise InputError(f"{server.name}: series {first.series} has no pixel data")
+        try:
+            receipt = compress(source, f"{small}/", target=target, **options)
+        except SlimscanError as error:  # nobody knows the scratch folder
+            named = f"{server.name} series {first.series}"
+            error.args = (
+                str(error).replace(f"{small}/", named).replace(str(small), named).replace(str(source), named),
+            )
+            raise
         made = gathered([small])
         if {one.uid for one in made} & set(own):
             if new_uids:
