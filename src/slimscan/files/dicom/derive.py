@@ -78,7 +78,7 @@ def derive(
     for item in _frame_types(found):
         item.FrameType = _derived(item.FrameType)
     places = _derivations(found)
-    if places[0] is not found:
+    if places and places[0] is not found:
         found.SourceImageEvidenceSequence = Sequence([*(found.get("SourceImageEvidenceSequence") or []), evidence])
     for place in places:
         place.DerivationDescription = _appended(str(place.get("DerivationDescription", "") or ""), said)
@@ -173,12 +173,17 @@ def _frame_types(found: Dataset) -> Iterator[Dataset]:
 
 
 def _derivations(found: Dataset) -> list[Dataset]:
-    """Where derivation is described: the data set itself, or the Derivation Image macro of a functional-group image."""
+    """Where derivation is described: the data set itself, or the Derivation Image macro of a functional-group image.
+
+    Nowhere in an enhanced image that lost its functional groups: its IOD has no other place for it. The lossy attributes
+    and the series description say it there.
+    """
     from pydicom.dataset import Dataset
     from pydicom.sequence import Sequence
+    from pydicom.uid import UID
 
     if "SharedFunctionalGroupsSequence" not in found or not found.SharedFunctionalGroupsSequence:
-        return [found]
+        return [] if "Enhanced" in UID(found.SOPClassUID).name else [found]
     per_frame = [
         group for group in found.get("PerFrameFunctionalGroupsSequence") or [] if "DerivationImageSequence" in group
     ]
