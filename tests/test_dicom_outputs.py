@@ -287,6 +287,60 @@ def test_real_padding_comes_back_in_a_range_of_its_own(name: str, codec: str, tm
     assert "SmallestImagePixelValue" not in new
 
 
+@pytest.mark.parametrize("reader", [by_pydicom, by_gdcm, by_itk])
+@pytest.mark.parametrize("codec", ["jpeg2000", "htj2k"])
+def test_others_find_the_same_padding(codec: str, reader: Callable[[Path], np.ndarray], tmp_path: Path) -> None:
+    """Decoders may differ by one unit; the declared range has one to spare."""
+    source = series(tmp_path / "in", scan(pad=-1500, shape=(2, 192, 200)))
+    press(source, tmp_path / "out", codec, LOSSY[codec])
+    for k, file in enumerate(files_of(tmp_path / "out")):
+        found, decoded = dcmread(file), reader(file)
+        low, high = int(found.PixelPaddingValue), int(found.PixelPaddingRangeLimit)
+        np.testing.assert_array_equal((decoded >= low) & (decoded <= high), whole(source)[k] == -1500)
+        assert np.abs(decoded - whole(tmp_path / "out")[k]).max() <= 1
+
+
+@needs_data
+@pytest.mark.parametrize("target", [Lossless(), Setting("jpeg2000", 60.0)])
+def test_an_overlay_in_high_bits_window_and_rescale_survive(target: Target, tmp_path: Path) -> None:
+    found = dcmread(Path(DATA) / f"{ZOO}pydicom-data/693_UNCR.dcm")
+    plane = np.zeros((512, 512), bool)
+    plane[10:20, 30:60] = True
+    stored = np.clip(found.pixel_array + 2000, 0, 4095).astype("<u2")  # 0 outside, 2000 and more inside
+    found.PixelData = (stored | (plane.astype("<u2") << 14)).tobytes()
+    found.BitsStored, found.HighBit, found.PixelRepresentation, found.RescaleIntercept = 12, 11, 0, -3024
+    del found.PixelPaddingValue
+    found.add_new("PixelPaddingValue", "US", 0)
+    found.add_new("SmallestImagePixelValue", "US", 0)
+    for element, value in ((0x0010, 512), (0x0011, 512), (0x0100, 16), (0x0102, 14)):
+        found.add_new((0x6000, element), "US", value)
+    found.add_new((0x6000, 0x0040), "CS", "G")
+    found.add_new((0x6000, 0x0050), "SS", [1, 1])
+    found.save_as(tmp_path / "in.dcm")
+    receipt = press(tmp_path / "in.dcm", tmp_path / "out", "jpeg2000", target)
+    new = dcmread(files_of(tmp_path / "out")[0])
+    np.testing.assert_array_equal(new.overlay_array(0x6000), plane)
+    for keyword in ("WindowCenter", "WindowWidth", "RescaleSlope", "RescaleIntercept"):
+        assert new[keyword].value == found[keyword].value
+    assert ("SmallestImagePixelValue" in new) == isinstance(target, Lossless)
+    assert new["PixelPaddingValue"].VR == "US"
+    if isinstance(target, Lossless):
+        assert (new.PixelPaddingValue, "PixelPaddingRangeLimit" in new) == (0, False)
+    else:
+        value, limit = check_padding(DICOM.read(tmp_path / "in.dcm"), tmp_path / "out", receipt)
+        assert value == 0 < limit
+
+
+def test_an_ozx_goes_out_as_dicom_without_its_source(tmp_path: Path) -> None:
+    source = series(tmp_path / "in", scan(pad=-1500))
+    slimscan.compress(source, tmp_path / "a.ozx", target=Lossless())
+    shutil.rmtree(source)
+    for codec in ("rle", "jpegls"):
+        assert press(tmp_path / "a.ozx", tmp_path / codec, codec, Lossless()).identical
+        found = dcmread(files_of(tmp_path / codec)[0])
+        assert (found.PixelPaddingValue, found.PixelRepresentation, found.Modality) == (-1500, 1, "CT")
+
+
 def test_padding_of_inverted_grey_counts_downwards(tmp_path: Path) -> None:
     """PS3.3 C.7.5.1.1.2: with MONOCHROME1 PixelPaddingValue is the upper end."""
     volume = scan(pad=3000, bits=13)

@@ -38,6 +38,8 @@ NOTES = {
     "jpegxl": "JPEG XL in DICOM is experimental: most viewers and archives do not open it yet; jpeg2000 and jpegls they do",
     "htj2k": "HTJ2K in DICOM is young: many archives refuse to store it; jpeg2000 and jpegls they take",
 }
+_BLOCK = 120  # bytes of our block but for checksums
+_MOST_HEADER = 1 << 16
 _UNSIGNED = ("jpegls", "jpegxl")  # codestreams without a sign
 _NEAR = 255  # the largest NEAR of JPEG-LS at 16 bits
 
@@ -73,6 +75,26 @@ def dicom_grid(name: str, grid: Grid, volume: Volume, seen: Survey, exact: bool)
             f" reach {seen.low:g}..{seen.high:g}; use jpeg2000, or write .ozx"
         )
     return Grid(grid.dtype, 0.0, 1.0, bits, f"uint{bits}")
+
+
+def guess_headers(volume: Volume, single: bool) -> int:
+    """Bytes of the files beside coded pixels, before they are written: a little less than what it will be.
+
+    A header of the source, where there is one, and our block; single: one file for all slices.
+    """
+    from slimscan.files.dicom.block import RESERVED
+
+    dicom, slices = volume.about.get("dicom") or {}, volume.shape[0]
+    names: list[str] = list(dict.fromkeys(dicom.get("files") or ()))
+    first = Path(dicom["folder"]) / names[0] if names and dicom.get("folder") else None
+    if first is None or not first.is_file():
+        return RESERVED + (1200 + slices * 48 if single else slices * 1200)
+    from slimscan.files.dicom.header import header
+
+    held = header(first)
+    coded = held.place.native_bytes or sum(length for frame in held.place.frames for _, length in frame)
+    about_one = max(1000, min(first.stat().st_size - coded, _MOST_HEADER))
+    return int(RESERVED + len(names) * (about_one + _BLOCK) + slices * 40)
 
 
 def write_dicom(

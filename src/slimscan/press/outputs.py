@@ -18,14 +18,13 @@ from slimscan import files
 from slimscan.errors import InputError
 from slimscan.files import ozx
 from slimscan.nouns import Check, Pixels, Volume
-from slimscan.press.dicom import IN_DICOM, write_dicom
+from slimscan.press.dicom import IN_DICOM, guess_headers, write_dicom
 from slimscan.press.open import ChunkedPixels
 from slimscan.press.scheme import Scheme, decode
 from slimscan.press.store import RECEIPT, array_json, chunk_pieces, extras, root_json, shard_key
 
 Kind = Literal["box", "tiff", "dicom", "pixels"]
 
-RESERVED = 1536  # bytes of room for the receipt in a DICOM instance
 RECEIPT_GUESS = 620  # bytes of a compressed receipt, before it is known
 
 # Codecs whose codestreams other programs read in these files.
@@ -94,7 +93,7 @@ def guess_overhead(kind: Kind, volume: Volume, scheme: Scheme, bits: int, *, sin
         return ozx.overhead(sizes | {RECEIPT: RECEIPT_GUESS}, chunks, zipped=True)
     if kind == "tiff":
         return 600 + chunks * 180
-    return RESERVED + (1200 + chunks * 48 if single else chunks * 1200)
+    return guess_headers(volume, single)
 
 
 def write_box(

@@ -56,7 +56,7 @@ def decode(header: Header, frame: int, limits: child.Limits | None = None) -> Pi
     _same(header, frame, payload)
     if limits is None or SYNTAXES[header.syntax].kind == "native":
         return from_bytes(header, frame, payload)
-    light = replace(header, planes=None, rescale=(), place=replace(header.place, frames=()))
+    light = replace(header, planes=None, rescale=(), checksums=(), place=replace(header.place, frames=()))
     call = ("slimscan.files.dicom.frames:from_bytes", (light, frame, payload))
     try:
         return child.decode(*call, shape(header), header.dtype, limits)

@@ -206,7 +206,7 @@ def _write(
                             method=method,
                             lossy=change == "lossy",
                         )
-                _describe(found, volume, stream, padding_range)
+                _describe(found, volume, stream, padding_range, instance.source is None)
                 target = path if single else path / instance.name
                 if note is not None:
                     sums = [spool.checksum(k, encapsulated) for k in instance.slices]
@@ -259,8 +259,10 @@ def _checked(path: Path, volume: Volume, spool: dicom_save.Spool, syntax: str) -
     return first
 
 
-def _describe(found: Dataset, volume: Volume, stream: Codestream | None, padding_range: tuple[int, int] | None) -> None:
-    """The Image Pixel attributes that the new pixel data make true (C.7.6.3)."""
+def _describe(
+    found: Dataset, volume: Volume, stream: Codestream | None, padding_range: tuple[int, int] | None, fresh: bool
+) -> None:
+    """The Image Pixel attributes that the new pixel data make true (C.7.6.3). fresh: no source said anything before."""
     colour = len(volume.shape) == 4
     bits = volume.bits if stream is None or stream.precision is None else stream.precision
     found.Rows, found.Columns = volume.shape[1], volume.shape[2]
@@ -288,11 +290,7 @@ def _describe(found: Dataset, volume: Volume, stream: Codestream | None, padding
     if padding_range is not None:
         found.add_new("PixelPaddingValue", vr, padding_range[0])
         found.add_new("PixelPaddingRangeLimit", vr, padding_range[1])
-    elif (
-        volume.padding is not None
-        and "PixelPaddingValue" not in found
-        and not dicom_source.about_dicom(volume).get("files")
-    ):
+    elif volume.padding is not None and "PixelPaddingValue" not in found and fresh:
         found.add_new("PixelPaddingValue", vr, volume.padding)
         limit = dicom_source.about_dicom(volume).get("padding_range_limit")
         if limit is not None:
