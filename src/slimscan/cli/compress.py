@@ -92,6 +92,9 @@ def command(
         typer.Option("--format", metavar="FORMAT", help="For a folder OUT: ozx, nii.gz, tif, mha, nrrd or dicom."),
     ] = None,
     no_verify: Annotated[bool, typer.Option("--no-verify", help="Do not read back what was written.")] = False,
+    frames: Annotated[
+        bool, typer.Option("--frames", help="DICOM that makes no volume: every file and frame for itself, into OUT/.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace what stands at OUT.")] = False,
     allow_lossy_again: Annotated[
         bool, typer.Option("--allow-lossy-again", help="Also images that were compressed with loss before.")
@@ -106,7 +109,7 @@ def command(
     from slimscan.child import apart
     from slimscan.cli import DONE, complain, worst
     from slimscan.cli.say import bar, note, say_json
-    from slimscan.errors import InputError
+    from slimscan.errors import InputError, NotReadable
     from slimscan.press.compress import compress
 
     named = policy_of(policy, modality, body_part)
@@ -126,9 +129,11 @@ def command(
     if per not in ("volume", "slice"):
         raise InputError(f'--per "{per}" is not known; allowed: volume, slice')
     chosen = maps.choose(each, workers, scheduler)
-    pairs = destinations(sources, output, form)
+    if frames and certificate:
+        raise InputError("--certificate speaks of volumes; leave it or --frames out")
+    pairs = frame_destinations(sources, output, form) if frames else destinations(sources, output, form)
     receipts: list[Receipt] = []
-    status = DONE
+    status, failed = DONE, 0
     for source, place in pairs:
         try:
             with apart(untrusted), bar(Path(source).name) as progress:
@@ -152,12 +157,13 @@ def command(
                         place,
                         target=target,
                         codec=codec,
-                        per=per,  # type: ignore[arg-type] # checked above
+                        per="slice" if frames else per,  # type: ignore[arg-type] # checked above
                         peak=peak_of(peak),
                         each=chosen,
                         verify=not no_verify,
                         force=force,
                         allow_lossy_again=allow_lossy_again,
+                        frames=frames,
                         progress=progress,
                     )
             receipts.append(receipt)
@@ -166,13 +172,16 @@ def command(
             if not as_json:
                 _tell(receipt)
         except Exception as error:
+            if frames and isinstance(error, NotReadable) and "is no image" in str(error):
+                note(f"{error}; passed over")
+                continue
             if len(pairs) == 1 or isinstance(error, BrokenPipeError):
                 raise
-            status = worst(status, complain(error))  # the other images are still done
-    if as_json and len(pairs) == 1:
+            status, failed = worst(status, complain(error)), failed + 1  # the other images are still done
+    if as_json and len(pairs) == 1 and not frames:
         say_json(receipts[0])
     elif as_json:
-        say_json({"results": receipts, "failed": len(pairs) - len(receipts)})
+        say_json({"results": receipts, "failed": failed})
     return status
 
 
@@ -260,6 +269,35 @@ def destinations(sources: list[str], output: str, form: str | None) -> list[tupl
     twice = next((place for place in places if places.count(place) > 1), None)
     if twice:
         raise InputError(f"{twice}: several sources would be written there; compress them one by one under other names")
+    return pairs
+
+
+def frame_destinations(sources: list[str], output: str, form: str | None) -> list[tuple[str, str]]:
+    """(file, destination) of every DICOM file in the sources, in the same folders; below OUT/NAME when there are several.
+
+    InputError for an output that is no folder, or a format that is not known.
+    """
+    from slimscan.cli.say import note
+    from slimscan.errors import InputError
+    from slimscan.press.frames import frame_pairs
+
+    if form not in (None, "ozx", "tif", "dicom"):
+        raise InputError(f'--format "{form}" with --frames; allowed: dicom, ozx, tif')
+    if not (output.endswith("/") or _is_folder(output)):
+        raise InputError(f"{output}: --frames writes a folder; end its name with /")
+    suffix = ".dcm" if form in (None, "dicom") else f".{form}"
+    pairs: list[tuple[str, str]] = []
+    for source in sources:
+        below = f"{output}/{stem(source)}" if len(sources) > 1 and _is_folder(source) else output
+        found, seen = frame_pairs(source, below, suffix)
+        if seen.passed_over:
+            shown = ", ".join(seen.passed_over[:5]) + (", ..." if len(seen.passed_over) > 5 else "")
+            note(f"{source}: passed over {len(seen.passed_over)} file(s) that are no DICOM image: {shown}")
+        pairs += [(str(file), str(place)) for file, place in found]
+    places = [place for _, place in pairs]
+    if len(set(places)) != len(places):
+        twice = next(place for place in places if places.count(place) > 1)
+        raise InputError(f"{twice}: several sources would be written there; compress them one by one")
     return pairs
 
 

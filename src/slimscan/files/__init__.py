@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from slimscan.errors import InputError, NotReadable, OutputError
-from slimscan.files.dicom import DICOM
+from slimscan.files.dicom import DICOM, read_frames
 from slimscan.files.format import Format
 from slimscan.files.guard import read_head, reading, writing
 from slimscan.files.isq import ISQ
@@ -43,8 +43,11 @@ _OTHERS = {
 }
 
 
-def read(path: Path | str) -> Volume:
+def read(path: Path | str, *, frames: bool = False) -> Volume:
     """The image at `path`, a file or a folder, by the format that knows its content.
+
+    frames: of one DICOM file whose frames may make no volume (several orientations, gaps, other scales): they come in
+    file order then, as slices (z, y, x[, c]) whose place in space the affine does not tell. InputError for other images.
 
     NotReadable when no format does, when several do, or when the file is damaged; GeometryError for slices that do not
     make one volume; InputError for images that slimscan does not take (five dimensions, complex samples).
@@ -55,6 +58,10 @@ def read(path: Path | str) -> Volume:
     for need in found.needs:
         need.demand(f"reading {found.title}")
     with reading(path, found.title):
+        if frames:
+            if found is not DICOM:
+                raise InputError(f"{path}: is {found.title}; frames for themselves are read from single DICOM files")
+            return read_frames(path)
         return found.read(path)
 
 

@@ -68,6 +68,7 @@ def compress(
     force: bool = False,
     allow_lossy_again: bool = False,
     untrusted: bool | Limits = False,
+    frames: bool = False,
     progress: Progress | None = None,
 ) -> Receipt:
     """Compress an image to a target, read it back, and return everything that was measured.
@@ -75,7 +76,8 @@ def compress(
     target: Ratio, Psnr, MaxError, Lossless, Setting or Policy. codec: a name in CODECS, "auto", or None for the setting's own,
     else jpeg2000. peak: of the PSNR in the receipt (a Psnr target brings its own). each: a map from slimscan.each.
     verify False skips reading back, and leaves psnr_db, mse, max_abs_error and identical None. untrusted: the source is
-    decoded by child processes under limits. allow_lossy_again: an image that was compressed with loss before may be so once
+    decoded by child processes under limits. frames: the source is one DICOM file whose frames may make no volume.
+    allow_lossy_again: an image that was compressed with loss before may be so once
     more; slimscan.press.history says how that is known.
 
     Raises InputError, LayoutRefused, TargetUnreachable or OutputError before anything stands at `output`, and
@@ -93,7 +95,7 @@ def compress(
     name = target.codec if isinstance(target, Setting) else codec
     if name not in (None, "auto"):
         admit_codec(kind, find_codec(name).name, output)
-    volume = _in_memory(usable(source if isinstance(source, Volume) else lazy(source, untrusted)))
+    volume = _in_memory(usable(source if isinstance(source, Volume) else lazy(source, untrusted, frames=frames)))
     asked = settled(target, codec, volume, allow_lossy_again)
     volume, target = asked.volume, asked.target
     slices = volume.shape[0] if volume.shape else 0

@@ -131,14 +131,15 @@ class Opened:
         return whole if dtype is None else whole.astype(dtype)
 
 
-def lazy(path: str | Path, untrusted: bool | child.Limits = False) -> Volume:
+def lazy(path: str | Path, untrusted: bool | child.Limits = False, *, frames: bool = False) -> Volume:
     """The volume in a file or folder, its pixels on disk until they are asked for.
 
     untrusted: compressed pixels are decoded by child processes under limits (True: the default ones).
+    frames: the frames of one DICOM file, which need not make a volume; see slimscan.files.read.
     NotReadable, GeometryError or InputError, in one line that names the file, when it cannot be used.
     """
     with child.apart(untrusted):
-        return _lazy(Path(path))
+        return files.read(path, frames=True) if frames else _lazy(Path(path))
 
 
 def _lazy(place: Path) -> Volume:

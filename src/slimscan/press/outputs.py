@@ -10,13 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
+from threading import Lock
 from typing import Literal
 
 from slimscan import files
 from slimscan.errors import InputError
 from slimscan.files import ozx
+from slimscan.files.dicom.geometry import FRAMES
 from slimscan.nouns import Check, Pixels, Volume
 from slimscan.press.dicom import IN_DICOM, guess_headers, write_dicom
 from slimscan.press.open import ChunkedPixels
@@ -160,10 +162,25 @@ def write_other(
                 yield frame
 
         tiffwrite.write_encoded(path, volume, frames(), scheme.codec, scheme.grid.bits)
-    back = files.read(path)
+    held, lock = cache(partial(_read_back, path, volume)), Lock()
+    if kind != "dicom":  # hundreds of headers are read again only to be verified
+        held()
+
+    def back(index: int) -> Pixels:
+        with lock:
+            found = held()
+        return found.slices(*pieces[index])
+
+    return Written(payload_bytes, back, finish, checks, notes)
+
+
+def _read_back(path: Path, volume: Volume) -> Volume:
+    """What was written; InputError when it is another shape than the volume."""
+    about = volume.about.get("dicom") or {}
+    back = files.read(path, frames=about.get("geometry") == FRAMES and path.suffix.lower() == ".dcm")
     if back.shape != volume.shape:
         raise InputError(f"{path}: a volume of shape {volume.shape} comes back as {back.shape}; write .ozx instead")
-    return Written(payload_bytes, lambda index: back.slices(*pieces[index]), finish, checks, notes)
+    return back
 
 
 def _finish_dicom(lowest: Path, receipt: bytes) -> None:

@@ -22,14 +22,27 @@ def sniff(path: Path, head: bytes) -> bool:
         return False
 
 
-def _read(path: Path) -> Volume:
+def is_image_file(path: Path) -> bool:
+    """Whether a file's content is DICOM and may be an image: no DICOMDIR and no segmentation."""
+    from slimscan.files.dicom.seg import is_segmentation
+
+    head = head_of(path)
+    return path.name.upper() != "DICOMDIR" and is_dicom(path, head) and not is_segmentation(head)
+
+
+def _read(path: Path, frames: bool = False) -> Volume:
     from slimscan.files.dicom import seg
     from slimscan.files.dicom.read import read
 
     inside = files_in(path) if path.is_dir() else [path]
     if len(inside) == 1 and seg.is_segmentation(head_of(inside[0])):
         return seg.read(inside[0])
-    return read(path)
+    return read(path, frames=frames)
+
+
+def read_frames(path: Path) -> Volume:
+    """The frames of one file, each for itself: see read.read."""
+    return _read(path, True)
 
 
 def _write(volume: Volume, path: Path) -> None:

@@ -20,6 +20,7 @@ SPACING_TOLERANCE = 0.05  # of the spacing between slices: scanners write positi
 _COSINE_TOLERANCE = 1e-4  # 0.03 mm at the edge of a 300 mm field
 _SIDEWAYS_TOLERANCE = 0.1  # of a pixel, over the whole stack
 _DRIFT_TOLERANCE = 0.25  # of the spacing: how far any slice may lie from its place in the regular grid
+FRAMES = "frames for themselves"  # what stands in about["dicom"]["geometry"] when geometry was not asked for
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 Vector = NDArray[np.float64]

@@ -29,9 +29,14 @@ from slimscan.files.guard import reading
 from slimscan.files.lazy import Slices
 from slimscan.nouns import Pixels, Volume
 
+HINT = "; `slimscan compress --frames` takes every file for itself"
 
-def read(path: Path) -> Volume:
+
+def read(path: Path, *, frames: bool = False) -> Volume:
     """The image or series, pixels (z, y, x[, 3]) on disk, uint8, int8, uint16 or int16.
+
+    frames: one file, and where its frames make no regular volume they are slices in file order: the affine holds their
+    pixel spacing and 1 mm a frame. Where their scales differ, slope, intercept and unit are 1, 0 and "".
 
     GeometryError: slices that make no regular volume, naming the slice. InputError: several series, or a kind of image
     that is not read. NotReadable, CodecError: a damaged file or frame.
@@ -41,7 +46,16 @@ def read(path: Path) -> Volume:
     "geometry", "spacing_from", "padding_range_limit", "modality_lut", "converted", "lossy_before", "lossy_why",
     "lossy_ratios", "lossy_methods", "passed_over"}. about["palette"] is True for palette indices, which must stay exact.
     """
+    try:
+        return _read(path, frames)
+    except GeometryError as error:
+        raise GeometryError(f"{error}{HINT}") from None
+
+
+def _read(path: Path, single: bool) -> Volume:
     folder = path.is_dir()
+    if folder and single:
+        raise InputError(f"{path}: is a folder, want one file: its frames are read for themselves")
     with reading(path, "DICOM"):
         headers, passed = _series(path) if folder else ([header(path)], [])
     streams = [dicom_frames.check_size(one) for one in headers]
@@ -51,9 +65,9 @@ def read(path: Path) -> Volume:
     except GeometryError as error:
         raise GeometryError(f"{path}: {error}") from None
     frames = [(one, k) for one in headers for k in range(one.frames)]
-    order, affine_mm, geometry = _ordered(path, headers)
+    order, affine_mm, geometry = _ordered(path, headers, single)
     placed = [frames[k] for k in order]
-    slope, intercept, unit = _one_scale(path, placed)
+    slope, intercept, unit = _one_scale(path, placed, single)
     dicom = {
         "folder": str((path if folder else path.parent).resolve()),
         "files": [one.name for one, _ in placed],
@@ -133,15 +147,13 @@ def _series(path: Path) -> tuple[list[Header], list[str]]:
             f'{len(some)} file(s) like {some[0].name} ({some[0].modality} "{some[0].description}")'
             for some in sorted(found.values(), key=len, reverse=True)[:8]
         )
-        raise InputError(
-            f"{path}: holds {len(found)} series, want one: {listed}; move each into its own folder, or give one file"
-        )
+        raise InputError(f"{path}: holds {len(found)} series, want one: {listed}; move each into its own folder{HINT}")
     headers = next(iter(found.values()))
     odd = next((one for one in headers if one.frames > 1), None) if len(headers) > 1 else None
     if odd is not None:
         raise InputError(
             f"{path}: {odd.name} holds {odd.frames} frames beside {len(headers) - 1} other file(s) of its series;"
-            " give that file itself"
+            f" give that file itself{HINT}"
         )
     return headers, passed
 
@@ -186,8 +198,8 @@ class _Placed:
         return self.header.name + depth
 
 
-def _ordered(path: Path, headers: Sequence[Header]) -> tuple[list[int], NDArray[np.float64], str]:
-    """The order of all frames, the affine, and what it rests on: "planes", "frames" or "none"."""
+def _ordered(path: Path, headers: Sequence[Header], single: bool) -> tuple[list[int], NDArray[np.float64], str]:
+    """The order of all frames, the affine, and what it rests on: "planes", "frames in file order", FRAMES or "none"."""
     planes: list[Plane] = [plane for one in headers for plane in one.planes or ()]
     if len(headers) > 1 and any(one.planes is None for one in headers):
         bare = next(one for one in headers if one.planes is None)
@@ -196,29 +208,29 @@ def _ordered(path: Path, headers: Sequence[Header]) -> tuple[list[int], NDArray[
             f" in a series of {len(headers)} files; give single files"
         )
     if planes:
+        rests = "planes" if len(planes) > 1 or planes[0].thickness else "one plane of unknown thickness"
         try:
-            order, affine_mm = dicom_geometry.stack(planes)
+            return *dicom_geometry.stack(planes), rests
         except GeometryError as error:
-            raise GeometryError(f"{path}: {error}") from None
-        return (
-            order,
-            affine_mm,
-            "planes" if len(planes) > 1 or planes[0].thickness else "one plane of unknown thickness",
-        )
+            if not single:
+                raise GeometryError(f"{path}: {error}") from None
     only = headers[0]
-    rows, columns = only.spacing or (1.0, 1.0)
+    rows, columns = only.spacing or (planes[0].spacing if planes else (1.0, 1.0))
     affine_mm = np.diag([-columns, -rows, 1.0, 1.0])  # x grows to the left, y to the back, as in an untilted scan
-    return list(range(only.frames)), affine_mm, "frames in file order" if only.frames > 1 else "none"
+    rests = dicom_geometry.FRAMES if planes else "frames in file order" if only.frames > 1 else "none"
+    return list(range(only.frames)), affine_mm, rests
 
 
-def _one_scale(path: Path, placed: Sequence[tuple[Header, int]]) -> tuple[float, float, str]:
+def _one_scale(path: Path, placed: Sequence[tuple[Header, int]], single: bool) -> tuple[float, float, str]:
     scales = [one.rescale[k if len(one.rescale) > 1 else 0] for one, k in placed]
     for (one, k), scale in zip(placed, scales, strict=True):
+        if scale != scales[0] and single:
+            return 1.0, 0.0, ""
         if scale != scales[0]:
             raise InputError(
                 f"{path}: {one.name} frame {k + 1} has rescale {scale[0]:g} * stored + {scale[1]:g} {scale[2]}".rstrip()
                 + f", {placed[0][0].name} has {scales[0][0]:g} * stored + {scales[0][1]:g}; one scale for all slices is"
-                " wanted, because stored values are compressed; give single files"
+                f" wanted, because stored values are compressed{HINT}"
             )
     if scales[0][0] == 0:
         raise InputError(f"{path}: RescaleSlope is 0; no stored value means anything; correct the header")

@@ -14,7 +14,7 @@ from slimscan.files.dicom import attributes, block
 from slimscan.files.dicom import derive as dicom_derive
 from slimscan.files.dicom import frames as dicom_frames
 from slimscan.files.dicom import new as dicom_new
-from slimscan.files.dicom.geometry import LPS_TO_RAS
+from slimscan.files.dicom.geometry import FRAMES, LPS_TO_RAS
 from slimscan.files.dicom.header import header
 from slimscan.files.dicom.open import dataset, identity
 from slimscan.files.dicom.syntax import SYNTAXES
@@ -101,7 +101,7 @@ def taken(
 def _same_place(volume: Volume, instance: Instance, found: Dataset, file: Path) -> None:
     """InputError when the volume was moved, turned or resampled since it was read: its source's geometry is written."""
     planes = attributes.planes(file, found, len(instance.slices))
-    if planes is None:
+    if planes is None or about_dicom(volume).get("geometry") == FRAMES:
         return
     for k, plane in zip(instance.slices, planes, strict=True):
         want = np.array([*plane.position, 1.0])
