@@ -64,7 +64,9 @@ def onto(mask: Volume, pixels: Pixels, series: Volume) -> Pixels:
     raise GeometryError(f"{said}: {why}; {way_out}")
 
 
-def spread(planes: Sequence[Plane], declared: float | None, before: int, after: int) -> tuple[list[int], Matrix, int]:
+def spread(
+    planes: Sequence[Plane], declared: float | None, before: int = 0, after: int = 0
+) -> tuple[list[int], Matrix, int]:
     """(slice of each frame, affine, number of slices) of frames that may leave slices out and share others.
 
     declared: SpacingBetweenSlices; None without. before, after: slices known to lie outside the frames. Without a usable
@@ -111,7 +113,7 @@ def _on_steps(levels: Matrix, declared: float | None) -> list[int]:
             continue
         at = np.rint((levels - levels[0]) / step)
         exact = (levels[-1] - levels[0]) / at[-1] if at[-1] else step
-        even = np.abs(levels - levels[0] - at * exact).max() <= SPACING_TOLERANCE * 5 * exact
+        even = np.abs(levels - levels[0] - at * exact).max() <= 2 * SPACING_TOLERANCE * exact
         if even and (np.diff(at) >= 1).all() and abs(exact - step) <= SPACING_TOLERANCE * step:
             return [int(index) for index in at]
     raise GeometryError(

@@ -12,7 +12,7 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
-from slimscan import child
+from slimscan import child, rle
 from slimscan.errors import CodecError, GeometryError, InputError, NotReadable
 from slimscan.files.dicom import attributes, seggrid
 from slimscan.files.dicom import frames as dicom_frames
@@ -23,7 +23,7 @@ from slimscan.files.dicom.header import Header, header
 from slimscan.files.dicom.open import open_dataset, quiet
 from slimscan.files.dicom.place import Place
 from slimscan.files.dicom.segterms import Code, Segment
-from slimscan.files.dicom.syntax import EXPLICIT_BIG, SYNTAXES, refused
+from slimscan.files.dicom.syntax import RLE, SYNTAXES, refused
 from slimscan.files.guard import one_line, reading
 from slimscan.nouns import Pixels
 
@@ -67,11 +67,25 @@ class Held:
         if self.bits.encapsulated:
             if SYNTAXES[self.syntax].kind == "jpeg2000":
                 return self._coded(k, payload)
-            payload, start = _inflated(self.path, k, payload, (count + 7) // 8), 0
+            payload, start = self._packed(k, payload, (count + 7) // 8), 0
         else:
             start = k * count % 8
         flat = np.unpackbits(np.frombuffer(payload, np.uint8), bitorder="little")[start : start + count]
         return flat.reshape(self.shape[1:]).view(bool)
+
+    def _packed(self, k: int, payload: bytes, wanted: int) -> bytes:
+        """The bits of a frame, eight a byte, out of a deflated or RLE frame."""
+        try:
+            if SYNTAXES[self.syntax].kind == "rle":
+                return rle.decode(payload, 1, wanted, 1, 1).tobytes()
+            content = zlib.decompressobj(-zlib.MAX_WBITS).decompress(payload, wanted + 1)
+            if not wanted <= len(content) <= wanted + 1:
+                raise CodecError(f"the deflated frame holds {len(content)} bytes, the header needs {wanted}")
+        except zlib.error as error:
+            raise CodecError(f"{self.path}: frame {k + 1}: the deflated frame is damaged: {error}") from None
+        except CodecError as error:
+            raise CodecError(f"{self.path}: frame {k + 1}: {error}") from None
+        return content
 
     def _coded(self, k: int, payload: bytes) -> Pixels:
         try:
@@ -95,7 +109,7 @@ def open_segmentation(path: Path) -> Held:
 
 def _held(path: Path, found: Dataset, at: int, inflated: bool) -> Held:
     syntax = str(found.file_meta.get("TransferSyntaxUID", ""))
-    if syntax not in SYNTAXES or syntax == EXPLICIT_BIG:
+    if syntax not in SYNTAXES:
         raise InputError(f"{path}: {refused(syntax)}")
     if str(found.get("LossyImageCompression", "")) == "01":
         raise InputError(f"{path}: a segmentation that went through lossy compression; its voxels cannot be trusted")
@@ -114,9 +128,12 @@ def _held(path: Path, found: Dataset, at: int, inflated: bool) -> Held:
     numbers = _numbers(path, found, frames, kind)
     sizes = _group(found, 0, "PixelMeasuresSequence")
     declared = attributes.numbers(path, sizes, "SpacingBetweenSlices", 1)
-    before, after = _around(found, planes)
+    step = abs(declared[0]) if declared else None
     try:
-        slices, affine_mm, count = seggrid.spread(planes, abs(declared[0]) if declared else None, before, after)
+        slices, affine_mm, count = seggrid.spread(planes, step)
+        before, after = _around(found, planes, count)
+        if before or after:
+            slices, affine_mm, count = seggrid.spread(planes, step, before, after)
     except GeometryError as error:
         raise GeometryError(f"{path}: {error}") from None
     seen = set(zip(slices, numbers, strict=True))
@@ -155,9 +172,9 @@ def _held(path: Path, found: Dataset, at: int, inflated: bool) -> Held:
 def _place(path: Path, found: Dataset, at: int, inflated: bool, syntax: str, count: int, frames: int) -> Place:
     """Where the bits of each frame lie: native frames follow each other without filling, and may begin inside a byte."""
     encapsulated = SYNTAXES[syntax].encapsulated
-    if encapsulated and SYNTAXES[syntax].kind not in ("deflate", "jpeg2000"):
+    if encapsulated and SYNTAXES[syntax].kind not in ("deflate", "rle", "jpeg2000"):
         raise InputError(
-            f"{path}: {SYNTAXES[syntax].name} holds no frames of one bit; want native, deflated or JPEG 2000"
+            f"{path}: {SYNTAXES[syntax].name} holds no frames of one bit; want native, deflated, RLE or JPEG 2000"
         )
     with place_of.opened(path, inflated) as file:
         file.seek(at)
@@ -168,12 +185,16 @@ def _place(path: Path, found: Dataset, at: int, inflated: bool, syntax: str, cou
             frame_bytes=(frames * count + 7) // 8,
             tables=(bytes(found.get("ExtendedOffsetTable", b"")), bytes(found.get("ExtendedOffsetTableLengths", b""))),
             implicit=bool(found.original_encoding[0]),
-            little=True,
+            little=bool(found.original_encoding[1]),
             inflated=inflated,
-            one_fragment=False,
+            one_fragment=syntax == RLE,
         )
     if encapsulated or not place.frames:
         return place
+    if place.words and not found.original_encoding[1]:
+        raise InputError(
+            f"{path}: bits in big-endian words (VR OW); want bytes (OB), or a little-endian transfer syntax"
+        )
     first = place.frames[0][0][0]
     edges = [(k * count // 8, ((k + 1) * count + 7) // 8) for k in range(frames)]
     return replace(place, frames=tuple(((first + a, b - a),) for a, b in edges), words=False)
@@ -184,16 +205,6 @@ def _jpeg2000(payload: bytes) -> Pixels:
         return np.asarray(imagecodecs.jpeg2k_decode(payload, numthreads=1), np.uint8)
     except (imagecodecs.Jpeg2kError, ValueError) as error:
         raise CodecError(f"damaged JPEG 2000: {one_line(error)}") from None
-
-
-def _inflated(path: Path, k: int, payload: bytes, wanted: int) -> bytes:
-    try:
-        content = zlib.decompressobj(-zlib.MAX_WBITS).decompress(payload, wanted + 1)
-    except zlib.error as error:
-        raise CodecError(f"{path}: frame {k + 1} is damaged: {error}") from None
-    if not wanted <= len(content) <= wanted + 1:
-        raise CodecError(f"{path}: frame {k + 1} holds {len(content)} bytes, the header needs {wanted}")
-    return content
 
 
 def _numbers(path: Path, found: Dataset, frames: int, kind: str) -> tuple[int, ...]:
@@ -251,8 +262,8 @@ def _code(items: Any) -> Code:
     return Code(str(value), str(items[0].get("CodingSchemeDesignator", "")), str(items[0].get("CodeMeaning", "")))
 
 
-def _around(found: Dataset, planes: Sequence[Plane]) -> tuple[int, int]:
-    """Slices of the referenced series below and above the frames, (0, 0) when the file does not tell.
+def _around(found: Dataset, planes: Sequence[Plane], count: int) -> tuple[int, int]:
+    """Slices of the referenced series below and above the frames, which span `count`; (0, 0) when the file does not tell.
 
     It tells when it lists the series' instances in order of position: then the instances that the frames name are as
     many apart in the list as the frames are in space.
@@ -263,20 +274,23 @@ def _around(found: Dataset, planes: Sequence[Plane]) -> tuple[int, int]:
         if len(series) == 1
         else []
     )
+    if len(listed) <= count:
+        return 0, 0
     place = {uid: index for index, uid in enumerate(listed)}
     depth_of: dict[int, float] = {}
-    for k, plane in enumerate(planes):
+    for k in range(len(planes)):
         derivation = found.PerFrameFunctionalGroupsSequence[k].get("DerivationImageSequence") or []
         sources = [one for item in derivation for one in item.get("SourceImageSequence") or []]
         if len(sources) == 1 and str(sources[0].get("ReferencedSOPInstanceUID", "")) in place:
-            depth = float(np.asarray(plane.position) @ plane.normal)
-            depth_of[place[str(sources[0].ReferencedSOPInstanceUID)]] = depth
+            depth_of[place[str(sources[0].ReferencedSOPInstanceUID)]] = float(
+                np.asarray(planes[k].position) @ planes[k].normal
+            )
     if len(depth_of) < 2 or len(place) != len(listed):
         return 0, 0
     indices = np.array(sorted(depth_of))
-    depths = np.array([depth_of[int(index)] for index in indices])
-    step = (depths[-1] - depths[0]) / (indices[-1] - indices[0])
-    if not step or np.abs(depths - depths[0] - step * (indices - indices[0])).max() > 0.25 * abs(step):
+    known = np.array([depth_of[int(index)] for index in indices])
+    step = (known[-1] - known[0]) / (indices[-1] - indices[0])
+    if not step or np.abs(known - known[0] - step * (indices - indices[0])).max() > 0.25 * abs(step):
         return 0, 0
     ahead, behind = int(indices[0]), int(len(listed) - 1 - indices[-1])
     return (ahead, behind) if step > 0 else (behind, ahead)

@@ -147,9 +147,10 @@ def _numbered(
     if kind == "fractional":
         present = [next(iter(labels), 0) or (int(told[0]["value"]) if len(told) == 1 else 1)]
     else:
-        present = [int(value) for value in np.flatnonzero(np.bincount(values.reshape(-1))) if value] or [
-            next(iter(known), 1)
-        ]
+        counts = np.zeros(int(values.max()) + 1, np.int64)
+        for plane in values:  # slice by slice: bincount works on int64
+            counts += np.bincount(plane.reshape(-1), minlength=len(counts))
+        present = [int(value) for value in np.flatnonzero(counts) if value] or [next(iter(known), 1)]
     segments = []
     for place, value in enumerate(present, 1):
         number = value if kind == "labelmap" else place
@@ -308,7 +309,8 @@ def _clear(found: Dataset, images: Sequence[Dataset], outer: Sequence[int]) -> N
     places = [plane.position for one in planes for plane in one]
     data, area = bytearray(found.PixelData), found.Rows * found.Columns
     for k, group in enumerate(found.PerFrameFunctionalGroupsSequence):
-        if group.SegmentIdentificationSequence[0].ReferencedSegmentNumber != 1:
+        identified = group if "SegmentIdentificationSequence" in group else found.SharedFunctionalGroupsSequence[0]
+        if identified.SegmentIdentificationSequence[0].ReferencedSegmentNumber != 1:
             continue
         where = [float(value) for value in group.PlanePositionSequence[0].ImagePositionPatient]
         if any(np.allclose(where, places[n], rtol=0, atol=1e-3) for n in outer):
