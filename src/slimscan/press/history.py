@@ -6,7 +6,8 @@ is always welcome, and carries the history on.
 
 Where a file says it: DICOM (LossyImageCompression, its parallel lists, the transfer syntax, the codestream), the receipt in
 a container of slimscan's, a TIFF's compression. Pixels without such words are searched for the grid of an earlier JPEG
-(slimscan.metrics.traces); no other codec leaves traces that are looked for.
+(slimscan.metrics.traces) and for the steps of an earlier JPEG 2000 (slimscan.metrics.wavelet_traces); other codecs are not
+looked for.
 """
 
 from __future__ import annotations
@@ -19,52 +20,54 @@ import numpy as np
 
 from slimscan.errors import InputError
 from slimscan.metrics.traces import Trace, jpeg_trace
+from slimscan.metrics.wavelet_traces import WaveletTrace, wavelet_trace
 from slimscan.nouns import Lossless, Pixels, Policy, Setting, Target, Volume
 
-SLICES = 3  # that are searched for traces
-JPEG = "ISO_10918_1"  # defined term of LossyImageCompressionMethod
+SLICES = 2  # that are searched for traces
+JPEG, JPEG_2000 = "ISO_10918_1", "ISO_15444_1"  # defined terms of LossyImageCompressionMethod
 
 
 @dataclass(frozen=True, slots=True)
 class Past:
     """why: what says that the image was compressed with loss, "" when nothing does. generations: {method, ratio} each.
 
-    trace: of an earlier JPEG in the pixels; None when they were not searched. A generation that only a trace shows has no
-    ratio.
+    trace, wavelet: of an earlier JPEG or JPEG 2000 in the pixels; None when they were not searched. A generation that only a
+    trace shows has no ratio.
     """
 
     why: str
     generations: tuple[Mapping[str, Any], ...]
     trace: Trace | None = None
+    wavelet: WaveletTrace | None = None
+
+    @property
+    def traced(self) -> bool:
+        """Whether traces alone tell of a generation."""
+        return (self.trace is not None and self.trace.found) or (self.wavelet is not None and self.wavelet.found)
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, for --json."""
-        trace = self.trace
         return {
             "lossy_before": bool(self.why),
             "why": self.why,
             "generations": [dict(one) for one in self.generations],
-            "jpeg_trace": None
-            if trace is None
-            else {
-                "certain": trace.found,
-                "suspected": trace.suspected,
-                "votes": trace.votes,
-                "of": trace.asked,
-                "control": trace.control,
-                "offset": list(trace.offset),
-            },
+            "jpeg_trace": None if self.trace is None else _plain(self.trace, "offset"),
+            "jpeg2000_trace": None if self.wavelet is None else _plain(self.wavelet, "wavelet"),
         }
 
     @property
     def note(self) -> str:
         """A remark for a trace that is too weak to refuse upon, "" without one."""
-        if self.why or self.trace is None or not self.trace.suspected:
+        weak = [one for one in (self.trace, self.wavelet) if one is not None and one.suspected]
+        if self.why or not weak:
             return ""
-        return (
-            f"the pixels may have been a JPEG once: {self.trace.votes} of {self.trace.asked} frequencies of an 8 x 8 grid look "
-            "quantised, too few to be sure"
-        )
+        name = "JPEG" if isinstance(weak[0], Trace) else "JPEG 2000"
+        return f"the pixels may have been a {name} once: {weak[0].votes} of {weak[0].asked} signs of it, too few to be sure"
+
+
+def _plain(trace: Trace | WaveletTrace, more: str) -> dict[str, Any]:
+    keys = ("votes", "asked", "control", more)
+    return {"certain": trace.found, "suspected": trace.suspected} | {key: getattr(trace, key) for key in keys}
 
 
 def is_exact(target: Target | Policy) -> bool:
@@ -113,13 +116,7 @@ def admit(volume: Volume, target: Target | Policy, allow_lossy_again: bool) -> P
     if is_exact(target):
         return past
     if not past.why:
-        trace = traces(volume)
-        past = replace(past, trace=trace)
-        if trace.found:
-            seen = f"{trace.votes} of {trace.asked} frequencies of an 8 x 8 grid at {trace.offset} are quantised"
-            past = replace(
-                past, why=f"its pixels were a JPEG once: {seen}", generations=({"method": JPEG, "ratio": None},)
-            )
+        past = seen(volume)
     if past.why and not allow_lossy_again:
         raise InputError(
             f"{volume.source or 'volume'}: was compressed with loss before ({past.why}), and what is lost now would be measured "
@@ -128,12 +125,22 @@ def admit(volume: Volume, target: Target | Policy, allow_lossy_again: bool) -> P
     return past
 
 
-def traces(volume: Volume) -> Trace:
-    """The trace of an earlier JPEG in some slices spread over the volume, away from its ends where it has many."""
+def seen(volume: Volume) -> Past:
+    """What the pixels show: some slices spread over the volume, away from its ends where it has many."""
     depth = volume.shape[0]
     picks = sorted({int((k + 0.5) * depth / min(SLICES, depth)) for k in range(min(SLICES, depth))}) if depth else []
     slices: list[Pixels] = [np.asarray(volume.slices(z, z + 1))[0] for z in picks]
-    return jpeg_trace(slices)
+    trace = jpeg_trace(slices)
+    if trace.found:
+        why = f"its pixels were a JPEG once: {trace.votes} of {trace.asked} frequencies of an 8 x 8 grid are quantised"
+        return Past(why, ({"method": JPEG, "ratio": None},), trace)
+    wavelet = wavelet_trace(slices)
+    if wavelet.found:
+        told = f"{wavelet.votes} of {wavelet.asked} code-blocks of its {wavelet.wavelet} wavelet are quantised"
+        return Past(
+            f"its pixels were a JPEG 2000 once: {told}", ({"method": JPEG_2000, "ratio": None},), trace, wavelet
+        )
+    return Past("", (), trace, wavelet)
 
 
 def carried(volume: Volume, past: Past) -> Volume:
@@ -142,7 +149,7 @@ def carried(volume: Volume, past: Past) -> Volume:
     What DICOM's own lists say stays there; a trace is added, since nothing else would know of it.
     """
     own = list(volume.about.get("generations") or ([volume.about["lossy"]] if volume.about.get("lossy") else []))
-    if past.trace is not None and past.trace.found:
+    if past.traced:
         own = [*past.generations, *own]
     return replace(volume, about={**volume.about, "generations": own}) if own else volume
 
