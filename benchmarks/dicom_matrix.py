@@ -292,7 +292,7 @@ def verdict(decoder: str, path: Path) -> str:
             got = np.asarray(DECODERS[decoder](path)).astype(np.int64)
     except Exception as error:  # noqa: BLE001 they raise many kinds
         said = re.sub(r"\S*/\S+|0x[0-9a-f]+", "...", " ".join(str(error).split()))
-        return f"refused: {said[:100] or type(error).__name__}"
+        return f"refused: {said[:60] or type(error).__name__}"
     if got.size == 3 * expected.size:
         return "colours: it looks palette indices up"
     if got.size != expected.size:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from slimscan.errors import GeometryError
 
 SPACING_TOLERANCE = 0.05  # of the spacing between slices: scanners write positions that jitter by hundredths of a mm
+_NO_GAP = 1e-4  # mm
 _COSINE_TOLERANCE = 1e-4  # 0.03 mm at the edge of a 300 mm field
 _SIDEWAYS_TOLERANCE = 0.1  # of a pixel, over the whole stack
 _DRIFT_TOLERANCE = 0.25  # of the spacing: how far any slice may lie from its place in the regular grid
@@ -132,6 +133,11 @@ def alike(
 
 def _regular(planes: Sequence[Plane], depths: Vector) -> None:
     gaps = np.diff(depths)
+    if gaps.max() <= _NO_GAP:
+        raise GeometryError(
+            f"all {len(planes)} slices lie at one position, {planes[0].name} and {planes[1].name} at {depths[0]:.3f} mm;"
+            " separate the phases or echoes into one folder each"
+        )
     if np.all(np.abs(gaps - gaps.mean()) <= SPACING_TOLERANCE * gaps.mean()):
         usual = float(gaps.mean())
     else:
@@ -168,9 +174,7 @@ def _regular(planes: Sequence[Plane], depths: Vector) -> None:
 
 def _usual_gap(gaps: Vector) -> float:
     """The gap that most neighbours have; of two equally common ones the smaller, so that a hole is seen as a hole."""
-    real = np.sort(gaps[gaps > 1e-4])
-    if not len(real):
-        return 1.0  # all slices lie at one position; any expectation says so
+    real = np.sort(gaps[gaps > _NO_GAP])
     counts = [int(np.sum(np.abs(real - gap) <= SPACING_TOLERANCE * gap)) for gap in real]
     best = real[int(np.argmax(counts))]
     return float(np.median(real[np.abs(real - best) <= SPACING_TOLERANCE * best]))

@@ -281,9 +281,7 @@ def _describe(
         was = str(
             found.get("PhotometricInterpretation", "") or dicom_source.about_dicom(volume).get("photometric") or ""
         )
-        found.PhotometricInterpretation = (
-            was if was in _GREY[: 3 if "RedPaletteColorLookupTableData" in found else 2] else _GREY[1]
-        )
+        found.PhotometricInterpretation = was if was in _GREY[: 3 if _has_palette(found) else 2] else _GREY[1]
         if "PlanarConfiguration" in found:
             del found.PlanarConfiguration
     vr = "SS" if signed else "US"
@@ -295,6 +293,11 @@ def _describe(
         limit = dicom_source.about_dicom(volume).get("padding_range_limit")
         if limit is not None:
             found.add_new("PixelPaddingRangeLimit", vr, int(limit))
+
+
+def _has_palette(found: Dataset) -> bool:
+    """Whether its colours are in the data set, as they are or segmented (C.7.9.2)."""
+    return "RedPaletteColorLookupTableData" in found or "SegmentedRedPaletteColorLookupTableData" in found
 
 
 def _names(volume: Volume, digest: str) -> dicom_new.Names:
