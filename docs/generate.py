@@ -48,6 +48,7 @@ def json_keys() -> dict[str, list[str]]:
     from slimscan.press.about import about
     from slimscan.press.compare import Comparison
     from slimscan.press.decompress import Decoded
+    from slimscan.press.policy import Guideline
     from slimscan.study.needs import needs
     from slimscan.study.plan import fix, load
     from slimscan.study.run import Summary
@@ -57,6 +58,7 @@ def json_keys() -> dict[str, list[str]]:
         "decompress": [field.name for field in fields(Decoded)],
         "info": list(about(EXAMPLE)),
         "codecs": [f"codecs[].{key}" for key in codec_facts("jpeg2000")],
+        "policies": [f"policies[].{field.name}" for field in fields(Guideline)],
         "compare": [field.name for field in fields(Comparison)],
         "study plan": list(needs(fix(load(STUDY)))),
         "study run": [field.name for field in fields(Summary)],
@@ -235,6 +237,32 @@ def _words(words: Sequence[Any]) -> str:
     return table(["word", "want", "meaning", "left out"], rows)
 
 
+def policy_part() -> str:
+    """Every guideline: its rows, its source, what it does not cover and what is not sure of it."""
+    from slimscan.press.policy import guidelines
+
+    parts = []
+    for name, found in guidelines().items():
+        rows = [
+            [row.what, " ".join(f"`{one}`" for one in row.modalities), row.part or "any other", f"{row.ratio:g}"]
+            for row in found.rows
+        ]
+        lines = [
+            f"### {name}",
+            f"{found.title}. {found.publisher}, {found.year}. Status: {found.status}.",
+            table(["what it speaks of", "modality", "body part", "ratio at most"], rows),
+            f"- Source: {found.source}. {found.url}",
+            f"- Checked: {found.checked}.",
+            f"- Speaks of {' and '.join(found.algorithms)}; here `{'` or `'.join(found.codecs)}`.",
+            f"- Does not cover: {'; '.join(found.not_covered)}.",
+            f"- Thin slices: a {' or '.join(found.thin_modalities)} with slices closer than {found.thin_below_mm:g} mm gets a "
+            f"remark ({found.thin_source}).",
+            *(f"- Caution ({', '.join(c['modalities'])} by {', '.join(c['codecs'])}): {c['text']}." for c in found.cautions),
+        ]
+        parts.append("\n\n".join(lines[:3]) + "\n\n" + "\n".join(lines[3:]))
+    return "\n\n".join(parts)
+
+
 # page -> {marker: what stands between it and its end}
 PARTS: dict[str, dict[str, Callable[[], str]]] = {
     "commands.md": {"commands": command_part},
@@ -242,6 +270,7 @@ PARTS: dict[str, dict[str, Callable[[], str]]] = {
     "formats.md": {"formats": format_part},
     "metrics.md": {"metrics": metric_part},
     "study.md": {"study": study_part},
+    "policies.md": {"policies": policy_part},
 }
 
 

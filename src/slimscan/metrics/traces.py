@@ -8,7 +8,7 @@ Fan and de Queiroz (IEEE Trans. Image Process. 12(2), 2003, 230-235, section IV)
 votes, and the same vote on a grid half a block away is the control that cancels what a stretched histogram does.
 
 Steps below 2 leave no trace in rounded pixels, nor does a JPEG whose pixels were scaled, turned by an angle or filtered since.
-JPEG 2000, JPEG-LS near-lossless, JPEG XL and video codecs leave no such grid: nothing is said of them.
+JPEG 2000 is looked for in wavelet_traces.py; of JPEG-LS near-lossless, JPEG XL and video codecs nothing is said.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ STEPS = np.arange(2.0, 129.0)
 LEAST_COUNT = 48  # coefficients beyond q/2 that a frequency needs to vote
 LEAST_MEAN = 0.5  # of the cosine; the rounding noise alone leaves 0.66 at a step of 2
 LEAST_SIGMA = 7.0  # standard errors of the mean, against 127 steps tried
-VOTES = 4  # frequencies; false alarms on real images had at most 1, see docs/history.md
+VOTES = 4  # frequencies; docs/history.md counts false alarms
 MAX_BLOCKS = 8192
 
 
