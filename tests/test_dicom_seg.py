@@ -135,6 +135,20 @@ def test_highdicom_reads_the_same_and_so_does_dcmtk(ct: Path, tmp_path: Path) ->
     assert not said.stderr
 
 
+def test_plain_pydicom_finds_the_same_by_the_rules(ct: Path, tmp_path: Path) -> None:
+    """Frame by frame as the standard says: number, place, bits; nothing of ours."""
+    pixels = labels(1, 2, 3)
+    written(pixels, ct, tmp_path / "out.dcm")
+    found = dcmread(tmp_path / "out.dcm")
+    out = np.zeros(SHAPE, np.uint8)
+    for frame, group in zip(found.pixel_array, found.PerFrameFunctionalGroupsSequence, strict=True):
+        z = (float(group.PlanePositionSequence[0].ImagePositionPatient[2]) - AFFINE[2, 3]) / AFFINE[2, 2]
+        out[round(z)][frame > 0] = group.SegmentIdentificationSequence[0].ReferencedSegmentNumber
+        source = group.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID
+        assert source == slimscan.read(ct).about["dicom"]["sop_uids"][round(z)]
+    np.testing.assert_array_equal(out, pixels)
+
+
 @pytest.mark.parametrize("packing", ["none", "rle", "deflate"])
 def test_probabilities_come_back_in_steps(packing: str, ct: Path, tmp_path: Path) -> None:
     pixels = np.random.default_rng(5).random(SHAPE).astype(np.float32)
