@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from slimscan.errors import ServerError
 from slimscan.nouns import Needs
-from slimscan.pacs.dimse_draw import Listen, draw, listening, promptly
+from slimscan.pacs.dimse_draw import GET, MOVE, Listen, draw, listening, promptly
 from slimscan.pacs.noun import Address, Instance, Level, Row, Server, one_line
 from slimscan.pacs.part10 import class_name, data_bytes, syntax_name
 
@@ -69,7 +69,7 @@ def open_dimse(place: Address, calling: str, timeout: float, listen: str | None)
         name=place.name,
         rows=partial(_rows, join, place),
         draw=partial(draw, join, place, calling, at),
-        admit=partial(_admit, join, place),
+        admit=partial(_admit, join, place, at),
         send=partial(_send, join, place),
         echo=partial(_echo, join, place),
         close=lambda: None,
@@ -84,10 +84,12 @@ def associated(
     contexts: Sequence[tuple[str, Sequence[str]]],
     roles: Iterable[str] = (),
     handlers: Sequence[Any] = (),
+    refused: str = "",
 ) -> Iterator[Association]:
     """An association with (abstract syntax, transfer syntaxes) proposed, released at the end, aborted on an error.
 
-    roles: SOP classes for which we are the storing side (C-GET). ServerError when none comes about.
+    roles: SOP classes for which we are the storing side (C-GET). ServerError when none comes about; refused: what it says
+    when the server takes the association but none of the contexts.
     """
     from pynetdicom import AE, build_role, evt
 
@@ -105,6 +107,8 @@ def associated(
             evt_handlers=[(evt.EVT_DATA_SENT, promptly), (evt.EVT_DATA_RECV, promptly), *handlers],
         )
         if not found.is_established:
+            if refused and found.rejected_contexts and not found.is_rejected:
+                raise ServerError(f"{place.name}: {refused}")
             raise ServerError(_no_association(place, calling, timeout, found))
         try:
             yield found
@@ -145,9 +149,7 @@ def reason(status: Any) -> str:
 
 
 def _echo(join: Any, place: Address) -> str:
-    with join([(_ECHO, _plain())]) as association:
-        if not association.accepted_contexts:
-            raise ServerError(f"{place.name}: refuses C-ECHO")
+    with join([(_ECHO, _plain())], refused="refuses C-ECHO") as association:
         status = association.send_c_echo()
         if "Status" not in status:
             raise broken(place, "C-ECHO")
@@ -173,9 +175,7 @@ def _rows(join: Any, place: Address, level: Level, keys: Mapping[str, str]) -> l
     for keyword, value in keys.items():
         setattr(asked, keyword, value.split("\\") if "\\" in value else value)
     found: list[Row] = []
-    with join([(_FIND, _plain())]) as association:
-        if not association.accepted_contexts:
-            raise ServerError(f"{place.name}: refuses C-FIND; ask its administrator to allow queries")
+    with join([(_FIND, _plain())], refused="refuses C-FIND; ask its administrator to allow queries") as association:
         for status, item in association.send_c_find(asked, _FIND):
             if "Status" not in status:
                 raise broken(place, "C-FIND")
@@ -203,23 +203,40 @@ def _batches(instances: Iterable[Instance]) -> list[list[tuple[str, str]]]:
     return [pairs[at : at + _CONTEXTS] for at in range(0, len(pairs), _CONTEXTS)]
 
 
-def _admit(join: Any, place: Address, instances: Iterable[Instance]) -> None:
-    """ServerError when a SOP class and transfer syntax is refused, or a data set cannot be sent in whole words."""
+def _admit(join: Any, place: Address, at: Listen | None, instances: Iterable[Instance], back: bool) -> None:
+    """ServerError when a SOP class and transfer syntax is refused, a data set cannot be sent in whole words, or, with
+    back, nothing could be drawn afterwards.
+    """
     instances = list(instances)
     for batch in _batches(instances):
-        with join([(kind, [syntax]) for kind, syntax in batch]) as association:
+        contexts = [(kind, [syntax]) for kind, syntax in batch]
+        with join(contexts, refused=_not_taken(*batch[0])) as association:
             taken = {(str(c.abstract_syntax), str(c.transfer_syntax[0])) for c in association.accepted_contexts}
         for kind, syntax in batch:
             if (kind, syntax) not in taken:
-                raise ServerError(
-                    f"{place.name}: refuses {syntax_name(syntax)} for {class_name(kind)}; nothing was stored;"
-                    " DICOMweb may take it, or compress with a codec that it knows (jpeg2000, jpegls)"
-                )
+                raise ServerError(f"{place.name}: {_not_taken(kind, syntax)}")
+    if back:
+        model, name, other = (
+            (GET, "C-GET", "--listen PORT (C-MOVE)") if at is None else (MOVE, "C-MOVE", "C-GET (no --listen)")
+        )
+        said = (
+            f"refuses {name}, so what is stored could not be fetched back and compared; nothing was stored;"
+            f" use {other}, DICOMweb, or --no-verify"
+        )
+        with join([(model, _plain())], refused=said):
+            pass
     odd = next((one for one in instances if data_bytes(one.path) % 2), None)
     if odd is not None:
         raise ServerError(
             f"{odd.path}: its data set has an odd number of bytes, which C-STORE cannot send; use DICOMweb"
         )
+
+
+def _not_taken(kind: str, syntax: str) -> str:
+    return (
+        f"refuses {syntax_name(syntax)} for {class_name(kind)}; nothing was stored;"
+        " DICOMweb may take it, or compress with a codec that it knows (jpeg2000, jpegls)"
+    )
 
 
 def _send(join: Any, place: Address, instances: Sequence[Instance]) -> Iterator[Instance]:

@@ -22,8 +22,8 @@ from slimscan.pacs.part10 import class_name
 
 INSTANCE_LIMIT = 2 << 30  # bytes of one instance: it is held in memory until it is whole
 INSTANCES_LIMIT = 100_000
-_MOVE = "1.2.840.10008.5.1.4.1.2.2.2"  # Study Root
-_GET = "1.2.840.10008.5.1.4.1.2.2.3"
+MOVE = "1.2.840.10008.5.1.4.1.2.2.2"  # Study Root
+GET = "1.2.840.10008.5.1.4.1.2.2.3"
 _CONTEXTS = 127  # beside the one of C-GET itself
 _PDU = 1 << 17  # bytes: fewer, larger pieces than the default of 16 kB
 _REFUSED = 0xA700
@@ -159,14 +159,15 @@ def _get(join: Any, place: Address, asked: Sequence[Any], drawn: _Drawn, classes
             f"{place.name}: a series of {len(kinds)} SOP classes is more than C-GET can negotiate without transcoding;"
             " use --listen PORT (C-MOVE) or DICOMweb"
         )
-    contexts = [(_GET, ["1.2.840.10008.1.2.1", "1.2.840.10008.1.2"])]
+    contexts = [(GET, ["1.2.840.10008.1.2.1", "1.2.840.10008.1.2"])]
     contexts += [(kind, [syntax]) for kind in kinds for syntax in wanted]
     handlers = [(evt.EVT_C_STORE, drawn.store), (evt.EVT_DATA_RECV, drawn.count)]
-    with join(contexts, kinds, handlers) as association:
-        if all(context.abstract_syntax != _GET for context in association.accepted_contexts):
-            raise ServerError(f"{place.name}: refuses C-GET; use --listen PORT (C-MOVE), or DICOMweb")
+    refused = "refuses C-GET; use --listen PORT (C-MOVE), or DICOMweb"
+    with join(contexts, kinds, handlers, refused) as association:
+        if all(context.abstract_syntax != GET for context in association.accepted_contexts):
+            raise ServerError(f"{place.name}: {refused}")
         for item in asked:
-            _followed(place, "C-GET", association.send_c_get(item, _GET), kinds)
+            _followed(place, "C-GET", association.send_c_get(item, GET), kinds)
 
 
 def _usual() -> list[str]:
@@ -175,14 +176,11 @@ def _usual() -> list[str]:
 
 
 def _move(join: Any, place: Address, calling: str, listen: Listen, asked: Sequence[Any], drawn: _Drawn) -> None:
-    with (
-        _taking(place, calling, listen, drawn),
-        join([(_MOVE, ["1.2.840.10008.1.2.1", "1.2.840.10008.1.2"])]) as association,
-    ):
-        if not association.accepted_contexts:
-            raise ServerError(f"{place.name}: refuses C-MOVE; leave --listen out (C-GET), or use DICOMweb")
+    contexts = [(MOVE, ["1.2.840.10008.1.2.1", "1.2.840.10008.1.2"])]
+    refused = "refuses C-MOVE; leave --listen out (C-GET), or use DICOMweb"
+    with _taking(place, calling, listen, drawn), join(contexts, refused=refused) as association:
         for item in asked:
-            _followed(place, "C-MOVE", association.send_c_move(item, calling, _MOVE), [], calling, listen)
+            _followed(place, "C-MOVE", association.send_c_move(item, calling, MOVE), [], calling, listen)
 
 
 @contextmanager

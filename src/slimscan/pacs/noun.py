@@ -55,7 +55,8 @@ class Server:
     rows(level, keys): what matches; keys are keyword -> wanted text, parents' UIDs among them; empty when nothing does.
     draw(study, series, uids, folder): writes instances as Part 10 files into an empty folder, as they are stored there,
     under names that are ours; uids None draws the whole series. classes: SOP classes that are expected.
-    admit(instances): ServerError, before anything is sent, when a kind of them would be refused.
+    admit(instances, back): ServerError, before anything is sent, when a kind of them would be refused, or, with back, when
+    nothing can be drawn afterwards.
     send(instances): stores one after the other and yields each that is stored; ServerError when one is not.
     echo(): one line that says who answers. close(): ends connections.
     """
@@ -63,7 +64,7 @@ class Server:
     name: str
     rows: Callable[[Level, Mapping[str, str]], list[Row]]
     draw: Callable[[str, str, Sequence[str] | None, Path, frozenset[str]], list[Path]]
-    admit: Callable[[Iterable[Instance]], None]
+    admit: Callable[[Iterable[Instance], bool], None]
     send: Callable[[Sequence[Instance]], Iterator[Instance]]
     echo: Callable[[], str]
     close: Callable[[], None]

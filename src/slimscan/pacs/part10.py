@@ -45,8 +45,7 @@ def instance(path: Path) -> Instance:
     syntax = str(meta.get("TransferSyntaxUID", ""))
     if not syntax:
         raise NotReadable(f"{path}: names no transfer syntax; want a DICOM file (PS3.10)")
-    found = _head(path, syntax, start)
-    names = {key: str(found.get(key, "") or "") for key in _NEEDED}
+    names = _head(path, syntax, start)
     missing = [key for key, value in names.items() if not value]
     if missing:
         raise InputError(f"{path}: has no {', '.join(missing)}; an archive cannot hold it; give it UIDs first")
@@ -135,7 +134,8 @@ def _meta(path: Path) -> tuple[Any, int]:
                 raise NotReadable(f"{path}: its file meta information is damaged ({one_line(error)})") from error
 
 
-def _head(path: Path, syntax: str, start: int) -> Dataset:
+def _head(path: Path, syntax: str, start: int) -> dict[str, str]:
+    """The UIDs that are needed, "" for one that is not there."""
     from pydicom.filereader import read_dataset
 
     with path.open("rb") as file, warnings.catch_warnings():
@@ -145,9 +145,10 @@ def _head(path: Path, syntax: str, start: int) -> Dataset:
         if syntax == DEFLATED:
             source = io.BytesIO(zlib.decompressobj(-zlib.MAX_WBITS).decompress(file.read(_HEAD), _HEAD))
         try:
-            return read_dataset(
+            found = read_dataset(
                 source, syntax == IMPLICIT, syntax != BIG_ENDIAN, stop_when=lambda tag, _vr, _length: tag > _LAST
             )
+            return {key: str(found.get(key, "") or "") for key in _NEEDED}
         except Exception as error:
             raise NotReadable(f"{path}: its data set is damaged ({one_line(error)})") from error
 

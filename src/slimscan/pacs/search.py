@@ -64,21 +64,19 @@ def find(server: Server, query: Query) -> list[Match]:
         "ModalitiesInStudy": query.modality.upper(),
         "StudyInstanceUID": uid(query.study, "study") if query.study else "",
     }
-    if query.level != "series":
-        keys["StudyDescription"] = _words(query.description)
     keys = {key: value for key, value in keys.items() if value}
     studies = [row for row in server.rows("STUDY", keys) if _agrees(row, keys)]
+    if query.level != "series":
+        studies = [row for row in studies if _speaks_of(row.get("StudyDescription", ""), query.description)]
     found = [_match(row, row, "Study") for row in studies]
     if query.level == "series":
         found = []
-        wanted = {"Modality": query.modality.upper(), "SeriesDescription": _words(query.description)}
-        wanted = {key: value for key, value in wanted.items() if value}
+        wanted = {"Modality": query.modality.upper()} if query.modality else {}
         for study in studies:
             name = _known(server, study.get("StudyInstanceUID", ""), "study")
-            rows = server.rows("SERIES", {"StudyInstanceUID": name, **wanted})
-            found += [
-                _match({**row, "StudyInstanceUID": name}, study, "Series") for row in rows if _agrees(row, wanted)
-            ]
+            for row in server.rows("SERIES", {"StudyInstanceUID": name, **wanted}):
+                if _agrees(row, wanted) and _speaks_of(row.get("SeriesDescription", ""), query.description):
+                    found.append(_match({**row, "StudyInstanceUID": name}, study, "Series"))
     if query.level == "patient":
         found = _patients(found)
     return sorted(found, key=lambda m: (m.patient, m.date, m.study, m.number or 0, m.series))
@@ -213,8 +211,14 @@ def _dates(text: str) -> str:
     return "-".join(plain)
 
 
-def _words(text: str) -> str:
-    return f"*{text.strip('*')}*" if text else ""
+def _speaks_of(text: str, wanted: str) -> bool:
+    """Whether words stand in a description, in capitals or not: asked of a server, capitals would count (PS3.4 C.2.2.2.1)."""
+    return not wanted or fnmatchcase(text.lower(), f"*{_literal(wanted.lower())}*")
+
+
+def _literal(pattern: str) -> str:
+    """With * and ? as wildcards only."""
+    return pattern.replace("[", "[[]")
 
 
 def _agrees(row: Row, keys: Mapping[str, str]) -> bool:
@@ -229,7 +233,7 @@ def _agrees(row: Row, keys: Mapping[str, str]) -> bool:
         elif keyword == "ModalitiesInStudy":
             good = wanted in said.split("\\")
         else:
-            good = fnmatchcase(said.lower(), wanted.lower().replace("[", "[[]"))
+            good = fnmatchcase(said.lower(), _literal(wanted.lower()))
         if not good:
             return False
     return True

@@ -68,7 +68,7 @@ def open_web(place: Address, timeout: float) -> Server:
         name=place.name,
         rows=partial(_rows, ask, place),
         draw=partial(_draw, ask, place),
-        admit=lambda _instances: None,  # DICOMweb negotiates nothing beforehand
+        admit=lambda _instances, _back: None,  # DICOMweb negotiates nothing beforehand
         send=partial(_send, ask, place),
         echo=partial(_echo, ask, place),
         close=session.close,

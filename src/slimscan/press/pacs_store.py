@@ -54,7 +54,7 @@ def store(server: Server, paths: Iterable[str | Path], *, verify: bool = True) -
         same = list(_same(server, [one for one in ours if one.uid in there], there, Path(scratch)))
         new = [one for one in ours if one.uid not in there]
         if new:
-            server.admit(new)
+            server.admit(new, verify)
         done: list[Instance] = []
         try:
             for one in server.send(new):
