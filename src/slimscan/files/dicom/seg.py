@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from slimscan.errors import InputError
-from slimscan.files.dicom.segheader import LABELMAP, SEGMENTATION, Held, open_segmentation
+from slimscan.files.dicom.segframes import Held
+from slimscan.files.dicom.segheader import LABELMAP, SEGMENTATION, open_segmentation
 from slimscan.files.lazy import Slices
 from slimscan.nouns import Pixels, Volume
 
