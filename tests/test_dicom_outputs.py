@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from commands import here
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
@@ -600,3 +601,14 @@ def test_dciodvfy_has_nothing_new_to_say(name: str, lossy: bool, codec: str, tmp
     press(source, tmp_path / "out", codec, targets[codec] if lossy else Lossless())
     for old, new in zip(files_of(source), files_of(tmp_path / "out"), strict=True):
         assert list((complaints(new) - complaints(old)).elements()) == []
+
+
+def test_the_command_line_says_notes_and_info_prints_the_receipt(tmp_path: Path) -> None:
+    source, out = series(tmp_path / "in", scan("uint16", 12)), f"{tmp_path}/out/"
+    said = here("compress", source, "-o", out, "--lossless", "--codec", "jpegxl")
+    assert said.status == 0
+    assert "JPEG XL in DICOM is experimental: most viewers and archives do not open it yet" in said.err
+    told = here("info", out)
+    for word in ("receipt", "jpegxl@lossless", "nothing differs", "note  JPEG XL in DICOM is experimental"):
+        assert word in told.out
+    assert here("info", out, "--json").json["receipt"]["setting"] == "jpegxl@lossless"
