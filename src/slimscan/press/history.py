@@ -14,14 +14,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from slimscan.errors import InputError
-from slimscan.metrics.traces import Trace, jpeg_trace
-from slimscan.metrics.wavelet_traces import WaveletTrace, wavelet_trace
 from slimscan.nouns import Lossless, Pixels, Policy, Setting, Target, Volume
+
+if TYPE_CHECKING:
+    from slimscan.metrics.traces import Trace
+    from slimscan.metrics.wavelet_traces import WaveletTrace
 
 SLICES = 2  # that are searched for traces
 JPEG, JPEG_2000 = "ISO_10918_1", "ISO_15444_1"  # defined terms of LossyImageCompressionMethod
@@ -61,7 +63,7 @@ class Past:
         weak = [one for one in (self.trace, self.wavelet) if one is not None and one.suspected]
         if self.why or not weak:
             return ""
-        name = "JPEG" if isinstance(weak[0], Trace) else "JPEG 2000"
+        name = "JPEG" if weak[0] is self.trace else "JPEG 2000"
         return f"the pixels may have been a {name} once: {weak[0].votes} of {weak[0].asked} signs of it, too few to be sure"
 
 
@@ -127,6 +129,9 @@ def admit(volume: Volume, target: Target | Policy, allow_lossy_again: bool) -> P
 
 def seen(volume: Volume) -> Past:
     """What the pixels show: some slices spread over the volume, away from its ends where it has many."""
+    from slimscan.metrics.traces import jpeg_trace  # metrics cost more to import than a lossless copy of a slice
+    from slimscan.metrics.wavelet_traces import wavelet_trace
+
     depth = volume.shape[0]
     picks = sorted({int((k + 0.5) * depth / min(SLICES, depth)) for k in range(min(SLICES, depth))}) if depth else []
     slices: list[Pixels] = [np.asarray(volume.slices(z, z + 1))[0] for z in picks]

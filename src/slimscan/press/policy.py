@@ -11,7 +11,6 @@ no guideline had them in mind.
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -106,6 +105,8 @@ class Ruling:
 
 
 def _table() -> dict[str, Any]:
+    import tomllib
+
     return tomllib.loads(resources.files("slimscan.press").joinpath("policies.toml").read_text(encoding="utf-8"))
 
 
