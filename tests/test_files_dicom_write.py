@@ -20,9 +20,9 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from slimscan.errors import CodecError, GeometryError, InputError, LayoutRefused
+from slimscan.files.dicom import DICOM
 from slimscan.files.dicom import save as dicom_save
 from slimscan.files.dicom.frames import native_frame, rle_frame
-from slimscan.files.dicom import DICOM
 from slimscan.files.dicom.write import write, write_encoded, write_exact
 from slimscan.nouns import Volume
 
