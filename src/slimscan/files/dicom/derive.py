@@ -61,7 +61,7 @@ def derive(
     source.ReferencedSOPInstanceUID = found.SOPInstanceUID
     source.PurposeOfReferenceCodeSequence = Sequence([_code(*_UNCOMPRESSED_PREDECESSOR)])
     before = int(found.get("LossyImageCompression", "") == "01")
-    evidence = _evidence(found, source)
+    evidence = _evidence(found, source) if "SharedFunctionalGroupsSequence" in found else None
     found.SOPInstanceUID = uid("instance", str(found.SOPInstanceUID), digest)
     found.SeriesInstanceUID = uid("series", str(found.get("SeriesInstanceUID", "")), series)
     said = f"slimscan: {copy}" if copy else _sentence(ratio, method, lossy)
@@ -78,7 +78,7 @@ def derive(
     for item in _frame_types(found):
         item.FrameType = _derived(item.FrameType)
     places = _derivations(found)
-    if places and places[0] is not found:
+    if evidence is not None and places and places[0] is not found:
         found.SourceImageEvidenceSequence = Sequence([*(found.get("SourceImageEvidenceSequence") or []), evidence])
     for place in places:
         place.DerivationDescription = _appended(str(place.get("DerivationDescription", "") or ""), said)

@@ -23,6 +23,12 @@ _short, _long = struct.Struct("<HH2sH").pack, struct.Struct("<HH2sHI").pack
 
 def encoded(found: Dataset, start: int = 0, stop: int = 0xFFFFFFFF) -> bytes:
     """The elements start <= tag < stop in the order of their tags; retired group lengths (PS3.5 7.2) are left out."""
+    elements = {number: element for tag, element in found.items() if start <= (number := int(tag)) < stop}
+    tags = [
+        tag for tag in sorted(elements) if tag & 0xFFFF or tag >> 16 <= 6
+    ]  # plain numbers: pydicom's compare slowly
+    if not tags:
+        return b""
     from pydicom.charset import convert_encodings
     from pydicom.dataelem import RawDataElement
     from pydicom.filebase import DicomBytesIO
@@ -35,10 +41,7 @@ def encoded(found: Dataset, start: int = 0, stop: int = 0xFFFFFFFF) -> bytes:
     if found.original_encoding != (False, True) or not same:
         write_dataset(content, found[start:stop])  # every value is converted
         return content.getvalue()
-    elements = {int(tag): element for tag, element in found.items()}  # pydicom's tags compare slowly
-    for tag in sorted(elements):
-        if not start <= tag < stop or (not tag & 0xFFFF and tag >> 16 > 6):
-            continue
+    for tag in tags:
         element = elements[tag]
         if element.is_raw and element.value is None:
             element = found[tag]  # empty, or left in the file
