@@ -28,7 +28,7 @@ from slimscan.press.open import ChunkedPixels
 from slimscan.press.scheme import Scheme, encode, prepare
 
 SLAB = 32  # slices that are encoded
-MOST = 1.2  # a codec is decoded by children without being asked when that costs less than this
+MOST = 1.6  # a codec is decoded by children without being asked when that costs less than this
 KNOBS = {"max_error": 4.0, "qp": 20.0, "crf": 20.0, "quality": 90.0}
 FIRST = (
     "import time, slimscan, slimscan.press.open as o\n"

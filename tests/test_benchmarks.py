@@ -92,3 +92,9 @@ def test_alternate_runs_every_call_once_a_round_in_turn(common: object) -> None:
 
 def test_ratio_is_the_median_of_pairs(common: object) -> None:
     assert common.ratio([2.0, 9.0, 8.0], [1.0, 1.0, 4.0]) == 2.0  # type: ignore[attr-defined]
+
+
+def test_untrusted_compares_decoding_here_and_in_children() -> None:
+    told = quick("untrusted.py", "--only", "jpeg2000,pcodec")
+    assert "| jpeg2000 | 0.0 |" in told
+    assert "| pcodec | 0.3 |" in told
