@@ -29,6 +29,7 @@ from slimscan.child import Limits, pool
 from slimscan.codecs import CODECS
 from slimscan.codecs.sealed import opened, seal
 from slimscan.errors import CodecError, NotReadable, SlimscanError
+from slimscan.files.dicom import frames as dicom_frames
 from slimscan.nouns import Layout, Pixels, Volume
 from slimscan.press.grid import Grid
 from slimscan.press.outputs import write_box
@@ -137,6 +138,28 @@ def test_dicom_frames_are_decoded_by_children(kind: str, tmp_path: Path, calls: 
     assert calls == ["slimscan.files.dicom.frames:from_bytes"]
     slimscan.read(path)
     assert len(calls) == 1
+
+
+def test_a_source_is_looked_at_again_by_children_when_its_own_format_is_written(
+    tmp_path: Path, calls: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DICOM written from DICOM keeps what the source says when its pixels are the source's, which is checked."""
+    path = encapsulated(tmp_path / "a.dcm", [codestreams(SLICE)["jpegls"][1]], codestreams(SLICE)["jpegls"][0])
+
+    def here_never(*_: object) -> Pixels:
+        raise AssertionError("decoded in this process")
+
+    # What comes back of the output is native, which no decoder sees.
+    whole = dicom_frames.from_bytes
+    native = "1.2.840.10008.1.2.1"
+    monkeypatch.setattr(
+        dicom_frames, "from_bytes", lambda head, *more: (whole if head.syntax == native else here_never)(head, *more)
+    )
+    slimscan.decompress(path, tmp_path / "b.dcm", untrusted=True)
+    assert len(calls) >= 2
+    calls.clear()
+    slimscan.compress(path, tmp_path / "c.ozx", target=slimscan.Lossless(), untrusted=True)
+    assert calls
 
 
 def test_native_dicom_needs_no_decoder(tmp_path: Path, calls: list[str]) -> None:

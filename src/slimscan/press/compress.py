@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from slimscan.child import Limits
+from slimscan.child import Limits, apart
 from slimscan.codecs import codec as find_codec
 from slimscan.each import Each, threads
 from slimscan.errors import CheckFailed, InputError
@@ -117,7 +117,7 @@ def compress(
     if isinstance(target, Psnr):
         peak = target.peak
     order = Order(place, kind, case.target, peak, verify, force, started, asked=asked)
-    with room(place):  # before the search: what it keeps lies on the output's disk
+    with room(place), apart(untrusted):  # before the search: what it keeps lies on the output's disk
         if name == "auto":
             from slimscan.press.auto import choose_codec
 

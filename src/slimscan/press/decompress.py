@@ -58,7 +58,7 @@ def decompress(
     volume = lazy(source, untrusted)
     step = max(1, 4_000_000 // max(1, int(np.prod(volume.shape[1:]))))
     pieces = [(start, min(start + step, volume.shape[0])) for start in range(0, volume.shape[0], step)]
-    with staged(place, force) as stage:
+    with staged(place, force) as stage, child.apart(untrusted):
         kept = for_dicom(volume, decoded=True) if kind == "dicom" else volume
         files.write(kept, f"{stage.path}/" if kind == "dicom" and place.suffix.lower() != ".dcm" else stage.path)
         back = files.read(stage.path)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from slimscan import child
 from slimscan.errors import CodecError, InputError, LayoutRefused
 from slimscan.files.dicom import block
 from slimscan.files.dicom import derive as dicom_derive
@@ -64,6 +65,7 @@ def write_exact(volume: Volume, path: Path, transfer_syntax: str = EXPLICIT, not
     source = dicom_source.sources(volume)
     equal, bits = True, volume.bits
     held = {file: dicom_header.header(file) for file in {file for file, _ in source or ()}}
+    limits = child.asked()
 
     def frames() -> Iterator[bytes]:
         nonlocal equal, bits
@@ -71,7 +73,7 @@ def write_exact(volume: Volume, path: Path, transfer_syntax: str = EXPLICIT, not
             pixels = volume.slices(k, k + 1)[0]
             bits = max(bits, _bits_of(pixels))
             if source is not None and equal:
-                equal = bool(np.array_equal(dicom_frames.decode(held[source[k][0]], source[k][1]), pixels))
+                equal = bool(np.array_equal(dicom_frames.decode(held[source[k][0]], source[k][1], limits), pixels))
             yield encode(pixels)
 
     with dicom_save.Spool(path, frames()) as spool:
