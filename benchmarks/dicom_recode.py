@@ -137,7 +137,9 @@ def main() -> None:
                         row = measure(series, pixels, volume.bits, codec, lossy, verify, args)
                         print(os.times().elapsed, row, file=sys.stderr, flush=True)
                         rows.append(row)
-    print(f"\n{args.slices} files of {pixels.shape[1]} x {pixels.shape[2]}, {volume.bits} bits; best of {args.rounds}\n")
+    print(
+        f"\n{args.slices} files of {pixels.shape[1]} x {pixels.shape[2]}, {volume.bits} bits; best of {args.rounds}\n"
+    )
     print(common.table([*head, "ratio on disk"], rows))
 
 
