@@ -62,7 +62,9 @@ def main(arguments: list[str]) -> int:
             print(" ".join(row), file=sys.stderr, flush=True)
     head = ["codec", "chunk MB", "here MB/s", "children MB/s", "children/here", "first slice here ms", "by a child ms"]
     print(table(head, rows))
-    print(f"\n{slices} slices of {side}x{side}, uint16, medians of {rounds} rounds; asked of fragile codecs: up to {MOST}")
+    print(
+        f"\n{slices} slices of {side}x{side}, uint16, medians of {rounds} rounds; asked of fragile codecs: up to {MOST}"
+    )
     return int(missed > 0 and not given.quick)
 
 
