@@ -7,14 +7,10 @@ from pathlib import Path
 
 import pydicom
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
-pytest.importorskip("pynetdicom", reason='pynetdicom is not installed: pip install "slimscan[pacs]"')
-pytest.importorskip("requests", reason='requests is not installed: pip install "slimscan[pacs]"')
-
 from archive import CT, broken_wire, data_set, dimse_archive, series, uids, web_archive
 from commands import here, listing
+from hypothesis import given
+from hypothesis import strategies as st
 from orthanc import free_ports
 
 from slimscan import pacs
@@ -25,6 +21,9 @@ from slimscan.pacs.multipart import CutOff, boundary, parts
 from slimscan.pacs.noun import Instance, Server, address, one_line, uid
 from slimscan.press.pacs_fetch import fetch
 from slimscan.press.pacs_store import BYTES, ELEMENTS, store
+
+pytest.importorskip("pynetdicom", reason='pynetdicom is not installed: pip install "slimscan[pacs]"')
+pytest.importorskip("requests", reason='requests is not installed: pip install "slimscan[pacs]"')
 
 
 @pytest.fixture(autouse=True)

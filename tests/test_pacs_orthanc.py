@@ -8,15 +8,14 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
-
-pytest.importorskip("pynetdicom", reason='pynetdicom is not installed: pip install "slimscan[pacs]"')
-requests = pytest.importorskip("requests", reason='requests is not installed: pip install "slimscan[pacs]"')
-
 from archive import broken_wire, data_set, series, uids
 from commands import here, pixels
 from orthanc import Orthanc, orthanc
 
 from slimscan.pacs import part10
+
+pytest.importorskip("pynetdicom", reason='pynetdicom is not installed: pip install "slimscan[pacs]"')
+requests = pytest.importorskip("requests", reason='requests is not installed: pip install "slimscan[pacs]"')
 
 WAYS = ("web", "get", "move")
 
@@ -197,7 +196,9 @@ def test_every_syntax_travels_untouched(archive: Orthanc, tmp_path: Path, name: 
         folder = whole / how
         (tmp_path / f"n{number}").mkdir()
         paths = series(tmp_path / f"n{number}" / "ct", f"{how} {name}", 1, StudyDescription="syntaxes")
-        target = {"rle": 0, "implicit": 0, "lossy": ["--setting", "jpeg2000@60"]}.get(how, ["--lossless", "--codec", how])
+        target = {"rle": 0, "implicit": 0, "lossy": ["--setting", "jpeg2000@60"]}.get(
+            how, ["--lossless", "--codec", how]
+        )
         if target:
             said = here("compress", paths[0].parent, "-o", f"{folder}/", *target)
             assert said.status == 0, said.err

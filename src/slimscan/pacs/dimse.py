@@ -106,18 +106,19 @@ def associated(
             ext_neg=[build_role(role, scp_role=True) for role in roles],
             evt_handlers=[(evt.EVT_DATA_SENT, promptly), (evt.EVT_DATA_RECV, promptly), *handlers],
         )
-        if not found.is_established:
-            if refused and found.rejected_contexts and not found.is_rejected:
-                raise ServerError(f"{place.name}: {refused}")
-            raise ServerError(_no_association(place, calling, timeout, found))
         try:
+            if not found.is_established:
+                if refused and found.rejected_contexts and not found.is_rejected:
+                    raise ServerError(f"{place.name}: {refused}")
+                raise ServerError(_no_association(place, calling, timeout, found))
             yield found
-        except BaseException:
+            if found.is_established:
+                found.release()
+        finally:
             if found.is_established:
                 found.abort()
-            raise
-        if found.is_established:
-            found.release()
+            if found.dul.socket is not None:  # a connection that broke off inside a message is left open
+                found.dul.socket.close()
 
 
 def _no_association(place: Address, calling: str, timeout: float, found: Association) -> str:

@@ -8,9 +8,10 @@ takes no more instances than are expected.
 from __future__ import annotations
 
 import socket
+import socketserver
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,7 @@ MOVE = "1.2.840.10008.5.1.4.1.2.2.2"  # Study Root
 GET = "1.2.840.10008.5.1.4.1.2.2.3"
 _CONTEXTS = 127  # beside the one of C-GET itself
 _PDU = 1 << 17  # bytes: fewer, larger pieces than the default of 16 kB
+_POLL = 0.05  # seconds until the end of the transfer is seen
 _REFUSED = 0xA700
 
 
@@ -187,6 +189,7 @@ def _move(join: Any, place: Address, calling: str, listen: Listen, asked: Sequen
 def _taking(place: Address, calling: str, listen: Listen, drawn: _Drawn) -> Iterator[None]:
     """A storage SCP of our own, gone at the end."""
     from pynetdicom import AE, AllStoragePresentationContexts, evt
+    from pynetdicom.transport import ThreadedAssociationServer
 
     entity = AE(calling)
     entity.require_called_aet = True
@@ -194,23 +197,30 @@ def _taking(place: Address, calling: str, listen: Listen, drawn: _Drawn) -> Iter
     known = syntaxes()
     for context in AllStoragePresentationContexts:
         entity.add_supported_context(str(context.abstract_syntax), known)
-    handlers: list[tuple[Any, Callable[[Any], Any]]] = [
+    handlers: list[Any] = [
         (evt.EVT_C_STORE, drawn.store),
         (evt.EVT_DATA_RECV, drawn.count),
         (evt.EVT_DATA_SENT, promptly),
     ]
     try:
-        server = entity.start_server((listen.host, listen.port), block=False, evt_handlers=handlers)  # type: ignore[arg-type]
+        server = entity.make_server(
+            (listen.host, listen.port), evt_handlers=handlers, server_class=ThreadedAssociationServer
+        )
     except OSError as error:
         raise InputError(
             f"--listen {listen.host + ':' if listen.host else ''}{listen.port}: cannot be listened on"
             f" ({error.strerror}); give the port that {place.name} knows for {calling}, unused by others"
         ) from error
+    thread = threading.Thread(target=server.serve_forever, args=(_POLL,), daemon=True)
+    thread.start()
     try:
         yield
     finally:
-        if server is not None:
-            server.shutdown()
+        socketserver.BaseServer.shutdown(server)
+        server.server_close()
+        thread.join()
+        for association in server.active_associations:  # some servers keep theirs open for a while
+            association.abort()
 
 
 def _followed(
