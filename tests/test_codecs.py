@@ -22,6 +22,7 @@ from slimscan.codecs.lifting import forward53, forward97, inverse53, inverse97
 from slimscan.codecs.samples import restored, span, unsigned
 from slimscan.codecs.sealed import opened, seal
 from slimscan.errors import CodecError, InputError, LayoutRefused
+from slimscan.files.dicom.codestream import inspect
 from slimscan.nouns import Codec, Layout, Pixels
 
 KINDS = (
@@ -348,3 +349,27 @@ def test_the_size_in_a_jpeg_xl_header_is_read_as_libjxl_writes_it(y: int, x: int
     check_jpegxl("jpegxl", payload, layout)
     with pytest.raises(CodecError, match="does not describe"):
         check_jpegxl("jpegxl", payload, Layout((1, y, x + 1), layout.dtype, bits))
+
+
+@pytest.mark.parametrize("name", ["jpeg2000", "htj2k", "jpegls"])
+@pytest.mark.parametrize("bits", [10, 12, 15, 16])
+@pytest.mark.parametrize("value", [None, 8.0])
+def test_a_codestream_says_the_stored_bits(name: str, bits: int, value: float | None) -> None:
+    """DICOM wants them there (PS3.5 8.2.3, 8.2.4), and a decoder clamps to them."""
+    layout = Layout((1, 40, 30), "uint16", bits)
+    pixels = np.random.default_rng(0).integers(0, 2**bits, layout.shape).astype(np.uint16)
+    payload = CODECS[name].encode(pixels, layout, value)
+    assert inspect(payload).precision == bits
+    plain = imagecodecs.jpegls_decode if name == "jpegls" else imagecodecs.jpeg2k_decode
+    decoded = np.asarray(plain(payload))
+    assert decoded.max() < 2**bits
+    assert np.array_equal(decoded[None], CODECS[name].decode(payload, layout))
+
+
+def test_htj2k_of_stored_bits_is_read_by_its_own_library() -> None:
+    """Raised samples, SIZ and QCD belong together: OpenJPH, which wrote the codestream, must agree with OpenJPEG."""
+    layout = Layout((1, 64, 48), "uint16", 12)
+    slope = np.add.outer(np.arange(64) * 40, np.arange(48) * 30).astype(np.uint16)[None]
+    for value, most in ((None, 0), (1.0, 1), (16.0, 20)):
+        decoded = np.asarray(imagecodecs.htj2k_decode(CODECS["htj2k"].encode(slope, layout, value)))
+        assert np.abs(decoded.astype(int) - slope[0]).max() <= most

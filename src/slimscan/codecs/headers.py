@@ -7,6 +7,8 @@ raise CodecError and return nothing else of note.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from slimscan.errors import CodecError
@@ -52,8 +54,8 @@ def check_siz(codec: str, header: bytes, layout: Layout) -> int:
     return parts[0]
 
 
-def check_jpeg(codec: str, payload: bytes, layout: Layout, bits: int, frames: tuple[int, ...]) -> None:
-    """The only frame header has the layout's size and `bits` a sample, a scan follows, and EOI is at the end."""
+def check_jpeg(codec: str, payload: bytes, layout: Layout, bits: Sequence[int], frames: tuple[int, ...]) -> None:
+    """The only frame header has the layout's size and one of `bits` a sample, a scan follows, and EOI is at the end."""
     _, y, x = layout.shape[:3]
     if payload[:2] != b"\xff\xd8" or payload[-2:] != b"\xff\xd9":
         raise CodecError(f"{codec}: no whole image (SOI ... EOI) in {len(payload)} bytes; the chunk is damaged")
@@ -63,8 +65,8 @@ def check_jpeg(codec: str, payload: bytes, layout: Layout, bits: int, frames: tu
         if payload[at + 1] in frames:
             found += payload[at + 4 : min(end, at + 10)]
         at = end
-    told = bytes([bits]) + y.to_bytes(2) + x.to_bytes(2) + bytes([layout.samples])
-    if found != told or payload[at : at + 2] != b"\xff\xda":
+    size = y.to_bytes(2) + x.to_bytes(2) + bytes([layout.samples])
+    if found[:1] not in [bytes([one]) for one in bits] or found[1:] != size or payload[at : at + 2] != b"\xff\xda":
         raise CodecError(f"{codec}: the frame header does not describe {_wanted(layout)}; the chunk is damaged")
 
 

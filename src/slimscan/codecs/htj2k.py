@@ -13,6 +13,7 @@ from functools import cache
 import imagecodecs
 import numpy as np
 
+from slimscan.codecs.depth import bits_said, raised, saying
 from slimscan.codecs.guard import guarded, one_slice
 from slimscan.codecs.headers import check_jpeg2000
 from slimscan.codecs.openjpeg import opened, resolutions, without_comments
@@ -28,15 +29,18 @@ def encode(pixels: Pixels, layout: Layout, value: float | None) -> bytes:
     with _FIRST:
         _fill_tables()
     full = 2.0 ** (8 * np.dtype(layout.dtype).itemsize)
+    bits = bits_said(layout, lossy=value is not None)
+    # At a step of twice all values nothing is left of an image; the header has no number for much larger ones.
+    step = None if value is None else min(value, 2.0 ** (bits + 1))
     codestream = imagecodecs.htj2k_encode(
-        one_slice(pixels),
-        level=None if value is None else min(1.0, max(FINEST, value / full)),
+        raised(one_slice(pixels), layout, bits),
+        level=None if step is None else min(1.0, max(FINEST, step / full)),
         reversible=value is None,
         planar=False,
         rgb=layout.samples == 3,
         resolutions=resolutions(layout, most=5),
     )
-    return without_comments(bytes(codestream))
+    return saying(without_comments(bytes(codestream)), layout, bits)
 
 
 @cache

@@ -34,7 +34,7 @@ def encode(pixels: Pixels, layout: Layout, value: float | None) -> bytes:
 def decode(payload: bytes, layout: Layout) -> Pixels:
     """The slice back, in the layout's shape, dtype and span; CodecError for damaged bytes."""
     bits = _bits(layout)
-    check_jpeg("jpeg", payload, layout, bits, SOF_DCT)
+    check_jpeg("jpeg", payload, layout, (bits,), SOF_DCT)
     plane = guarded("jpeg", _opened, payload).astype(np.float32) * 2.0 ** (layout.bits - bits)
     return restored("jpeg", plane, layout, shifted=True)
 
