@@ -45,9 +45,13 @@ def json_keys() -> dict[str, list[str]]:
     """The keys of --json, from the values that the commands print."""
     from slimscan.cli.codecs import codec_facts
     from slimscan.nouns import Receipt
+    from slimscan.pacs.search import Match
     from slimscan.press.about import about
     from slimscan.press.compare import Comparison
     from slimscan.press.decompress import Decoded
+    from slimscan.press.pacs_fetch import Fetched
+    from slimscan.press.pacs_shrink import Shrunk
+    from slimscan.press.pacs_store import Stored
     from slimscan.press.policy import Guideline
     from slimscan.study.needs import needs
     from slimscan.study.plan import fix, load
@@ -60,6 +64,10 @@ def json_keys() -> dict[str, list[str]]:
         "codecs": [f"codecs[].{key}" for key in codec_facts("jpeg2000")],
         "policies": [f"policies[].{field.name}" for field in fields(Guideline)],
         "compare": [field.name for field in fields(Comparison)],
+        "dicom find": ["server", "level", *(f"matches[].{field.name}" for field in fields(Match))],
+        "dicom fetch": [field.name for field in fields(Fetched)],
+        "dicom store": [field.name for field in fields(Stored)],
+        "dicom shrink": [field.name for field in fields(Shrunk)],
         "study plan": list(needs(fix(load(STUDY)))),
         "study run": [field.name for field in fields(Summary)],
     }
@@ -257,7 +265,10 @@ def policy_part() -> str:
             f"- Does not cover: {'; '.join(found.not_covered)}.",
             f"- Thin slices: a {' or '.join(found.thin_modalities)} with slices closer than {found.thin_below_mm:g} mm gets a "
             f"remark ({found.thin_source}).",
-            *(f"- Caution ({', '.join(c['modalities'])} by {', '.join(c['codecs'])}): {c['text']}." for c in found.cautions),
+            *(
+                f"- Caution ({', '.join(c['modalities'])} by {', '.join(c['codecs'])}): {c['text']}."
+                for c in found.cautions
+            ),
         ]
         parts.append("\n\n".join(lines[:3]) + "\n\n" + "\n".join(lines[3:]))
     return "\n\n".join(parts)

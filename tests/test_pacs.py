@@ -666,3 +666,68 @@ def test_a_wire_that_breaks_is_one(tmp_path: Path) -> None:
 
 def test_instances_are_plain_values() -> None:
     assert Instance("1.1", "1.2", "1.3", CT).path == Path()
+
+
+# Copies under new UIDs ----------------------------------------------------------------------------------------------------
+
+
+def test_a_copy_differs_in_its_names_only(tmp_path: Path) -> None:
+    from slimscan.files.dicom.renew import renew
+
+    series(tmp_path / "ct", slices=3)
+    here("compress", tmp_path / "ct", "-o", f"{tmp_path}/small/", "--lossless")
+    sources = sorted((tmp_path / "small").iterdir())
+    made = renew(sources, tmp_path / "new")
+    assert [path.name for path in made] == [path.name for path in sources]
+    allowed = {
+        "SOPInstanceUID",
+        "SeriesInstanceUID",
+        "SeriesDescription",
+        "DerivationDescription",
+        "SourceImageSequence",
+    }
+    for old, new in zip(sources, made, strict=True):
+        a, b = pydicom.dcmread(old), pydicom.dcmread(new)
+        differing = {e.keyword or str(e.tag) for e in b if e.tag not in a or a[e.tag].value != e.value}
+        assert differing == allowed
+        assert {e.tag for e in a} <= {e.tag for e in b}
+    assert len({uids(path)[1] for path in made}) == 1
+    assert renew([], tmp_path / "none") == []
+    assert [path.read_bytes() for path in renew(sources, tmp_path / "again")] == [path.read_bytes() for path in made]
+
+
+def test_a_copy_of_another_encoding_is_refused(tmp_path: Path) -> None:
+    from slimscan.files.dicom.renew import renew
+
+    path = series(tmp_path / "ct", slices=1)[0]
+    found = pydicom.dcmread(path)
+    found.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2"
+    found.save_as(path, implicit_vr=True, little_endian=True)
+    with pytest.raises(InputError, match="new UIDs are given to Explicit VR Little Endian files only; recode it first"):
+        renew([path], tmp_path / "new")
+
+
+def test_copies_of_real_images_say_nothing_wrong(tmp_path: Path, real_data: Path) -> None:
+    import shutil
+    import subprocess
+
+    from slimscan.files.dicom.renew import renew
+
+    if shutil.which("dciodvfy") is None:
+        pytest.skip("dciodvfy is not installed (Debian: dicom3tools)")
+    small = next((real_data / "dicom_zoo").rglob("emri_small.dcm"), None)
+    ct = next((real_data / "ct_abdomen_totalseg_example").rglob("CT.*"), None)
+    if small is None or ct is None:
+        pytest.skip("SLIMSCAN_DATA has no dicom_zoo and no abdomen CT")
+
+    def lines(path: Path) -> set[str]:
+        done = subprocess.run(["dciodvfy", str(path)], capture_output=True, text=True)
+        return set((done.stdout + done.stderr).splitlines())
+
+    for source in (small, ct):
+        folder = tmp_path / source.stem
+        folder.mkdir()
+        assert here("compress", source, "-o", folder / "old.dcm", "--lossless").status == 0
+        (new,) = renew([folder / "old.dcm"], folder / "new")
+        assert lines(new) - lines(folder / "old.dcm") == set()
+        assert pydicom.dcmread(new).PixelData == pydicom.dcmread(folder / "old.dcm").PixelData

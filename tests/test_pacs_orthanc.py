@@ -153,11 +153,15 @@ def test_an_exact_copy_under_new_uids(archive: Orthanc, tmp_path: Path) -> None:
         assert found.file_meta.MediaStorageSOPInstanceUID == found.SOPInstanceUID
         assert found.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.4.90"
         assert "LossyImageCompression" not in found
-        assert found.ImageType[0] == "DERIVED"
+        assert found.ImageType[0] == pydicom.dcmread(paths[0]).ImageType[0]
         assert found.SeriesDescription == "thin slices lossless"
         assert "exact recoding as JPEG 2000 Lossless under new UIDs" in found.DerivationDescription
         named.add(found.SourceImageSequence[0].ReferencedSOPInstanceUID)
     assert named == sources
+    lossy = [
+        here("dicom", "shrink", archive.web, "--series", number, "--setting", "jpeg2000@60", "--json") for _ in "12"
+    ]
+    assert [len(one.json["series"][0]["stored"]["skipped"]) for one in lossy] == [0, 3], lossy[1].err
     again = here("dicom", "shrink", archive.web, "--series", number, "--lossless", "--new-uids", "--json").json
     assert again["series"][0]["new"] == new, "the same work gives the same UIDs"
     assert len(again["series"][0]["stored"]["skipped"]) == 3

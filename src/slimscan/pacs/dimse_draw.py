@@ -244,8 +244,12 @@ def _followed(
             continue
         hint = ""
         if what == "C-MOVE" and listen is not None:
-            hint = f"; does it know {calling} as a destination, with this host and port {listen.port}?"
+            hint = (
+                f"; does it know {calling} as a destination, with this host and port {listen.port}? where it cannot send"
+                " a transfer syntax, DICOMweb may"
+            )
         elif failed:
-            hint = f"; expected {', '.join(class_name(kind) for kind in kinds)}"
+            names = ", ".join(class_name(kind) for kind in kinds)
+            hint = f"; expected {names}; where it cannot send a transfer syntax, DICOMweb may"
         count = f", {failed} not delivered" if failed else ""
         raise ServerError(f"{place.name}: answers {what} with {reason(status)}{count}{hint}")

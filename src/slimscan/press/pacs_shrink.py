@@ -104,8 +104,9 @@ def _one(
 ) -> ShrunkSeries:
     first = next(iter(own.values()))
     with tempfile.TemporaryDirectory(prefix="slimscan-") as scratch:
-        source, small = Path(scratch) / "source", Path(scratch) / "small"
-        source.mkdir()
+        # The receipt that travels in the files names its source: the folder.
+        source, small = Path(scratch) / "from" / first.series, Path(scratch) / "small"
+        source.mkdir(parents=True)
         came = receive(server, own, source, whole=True)
         if not any(_is_image(one.path) for one in came.values()):
             raise InputError(f"{server.name}: series {first.series} has no pixel data")

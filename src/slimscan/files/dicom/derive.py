@@ -69,13 +69,14 @@ def derive(
     old = str(found.get("SeriesDescription", "") or "")
     if not old.endswith(suffix.strip()):
         found.SeriesDescription = (old[: _DESCRIPTION_LIMIT - len(suffix)] + suffix).strip()
-    found.ImageType = _derived(found.get("ImageType"))
+    if not copy:  # the values of a copy are still the original ones
+        found.ImageType = _derived(found.get("ImageType"))
     for keyword in _STALE[4:] if copy else _STALE:
         if keyword in found:
             del found[keyword]
     if lossy:
         claim(found, before, ratio, method)
-    for item in _frame_types(found):
+    for item in () if copy else _frame_types(found):
         item.FrameType = _derived(item.FrameType)
     places = _derivations(found)
     if evidence is not None and places and places[0] is not found:

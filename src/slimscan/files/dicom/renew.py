@@ -1,8 +1,9 @@
 """Exact copies of DICOM files under new UIDs, so that a lossless recoding can stand beside its original in an archive.
 
 A lossless recoding keeps its SOP Instance UID, as it should: it is the same image. Where both must be held at once the
-copy needs UIDs of its own, and says what it is: DERIVED, with its source referenced (PS3.3 C.7.6.1.1.2 to .4). It
-claims no lossy compression, and keeps claims that were there.
+copy needs UIDs of its own, and says what it is: its source is referenced and its derivation described (PS3.3
+C.7.6.1.1.3 and .4). ImageType stays, because the values are still the original ones (C.7.6.1.1.2); it claims no lossy
+compression, and keeps claims that were there.
 """
 
 from __future__ import annotations
