@@ -22,14 +22,20 @@ def onto(mask: Volume, pixels: Pixels, series: Volume) -> Pixels:
 
     GeometryError with the first difference when the voxels of the two do not coincide: nothing is resampled.
     """
+    order, flips = turn(mask, series)
+    return np.ascontiguousarray(pixels.transpose(order)[flips])
+
+
+def turn(mask: Volume, series: Volume) -> tuple[tuple[int, int, int], tuple[slice, slice, slice]]:
+    """How the mask's array (z, y, x) becomes the series': pixels.transpose(order)[flips]. GeometryError as for `onto`."""
     step = np.linalg.inv(series.affine_mm) @ mask.affine_mm  # mask voxel (x, y, z) -> series voxel (x, y, z)
-    turn = step[:3, :3]
-    axes = [int(axis) for axis in np.argmax(np.abs(turn), axis=0)]  # of the series, for each axis of the mask
+    matrix = step[:3, :3]
+    axes = [int(axis) for axis in np.argmax(np.abs(matrix), axis=0)]  # of the series, for each axis of the mask
     said = f"{mask.source or 'mask'}: is not on the grid of {series.source}"
     way_out = "masks are never resampled here; resample it onto the series with the program that made it"
     if sorted(axes) != [0, 1, 2]:
         raise GeometryError(f"{said}: its axes lie at an angle to the series' axes; {way_out}")
-    signs = [int(np.sign(turn[axis, k])) for k, axis in enumerate(axes)]
+    signs = [int(np.sign(matrix[axis, k])) for k, axis in enumerate(axes)]
     sizes = mask.shape[2::-1]
     turned = [sizes[axes.index(axis)] for axis in range(3)]
     wanted = list(series.shape[2::-1])
@@ -39,25 +45,24 @@ def onto(mask: Volume, pixels: Pixels, series: Volume) -> Pixels:
     for k, (axis, sign) in enumerate(zip(axes, signs, strict=True)):
         exact[axis, k] = sign
         exact[axis, 3] = 0.0 if sign > 0 else wanted[axis] - 1
-    scale = [float(np.linalg.norm(turn[:, k])) for k in range(3)]
+    scale = [float(np.linalg.norm(matrix[:, k])) for k in range(3)]
     spacings = np.sqrt((np.asarray(mask.affine_mm)[:3, :3] ** 2).sum(axis=0))
     corners = np.array(
         [[x, y, z, 1.0] for x in (0, sizes[0] - 1) for y in (0, sizes[1] - 1) for z in (0, sizes[2] - 1)]
     )
     off = float(np.abs((step - exact) @ corners.T)[:3].max())
     if turned == wanted and off <= _TOLERANCE:
-        order = [
-            2 - axes.index(2 - axis) for axis in range(3)
-        ]  # the mask's array axis for each of the series' (z, y, x)
-        flips = tuple(slice(None, None, -1) if signs[axes.index(2 - axis)] < 0 else slice(None) for axis in range(3))
-        return np.ascontiguousarray(pixels.transpose(order)[flips])
+        # The mask's array axis for each of the series' (z, y, x), and whether it runs the other way.
+        z, y, x = (2 - axes.index(2 - axis) for axis in range(3))
+        dz, dy, dx = (slice(None, None, -1 if signs[axes.index(2 - axis)] < 0 else 1) for axis in range(3))
+        return (z, y, x), (dz, dy, dx)
     if turned != wanted:
         why = f"{' x '.join(map(str, turned[::-1]))} voxels (z, y, x), the series has {' x '.join(map(str, wanted[::-1]))}"
     elif max(abs(one - 1) for one in scale) * max(sizes) > _TOLERANCE:
         theirs = [float(spacings[axes.index(2 - axis)]) for axis in range(3)]
         why = f"spacing {_mm(theirs)}, the series has {_mm(series.spacing_mm)} (z, y, x)"
-    elif max(float(np.linalg.norm(turn[:, k] - exact[:3, k])) for k in range(3)) * max(sizes) > _TOLERANCE:
-        angle = np.degrees(np.arccos(np.clip(min(abs(turn[axes[k], k]) / scale[k] for k in range(3)), -1, 1)))
+    elif max(float(np.linalg.norm(matrix[:, k] - exact[:3, k])) for k in range(3)) * max(sizes) > _TOLERANCE:
+        angle = np.degrees(np.arccos(np.clip(min(abs(matrix[axes[k], k]) / scale[k] for k in range(3)), -1, 1)))
         why = f"turned by {angle:.3f} degrees against the series"
     else:
         why = f"shifted by up to {off:.3f} voxels against the series"
