@@ -13,7 +13,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from slimscan.models import BadAnswer  # a task's answer has another form than promised; the text is kept in the row
 from slimscan.nouns import Needs, Pixels, Volume
+
+__all__ = ["Answer", "Asked", "BadAnswer", "Task", "as_labels", "as_numbers", "real"]
 
 
 @dataclass(frozen=True)
@@ -48,10 +51,6 @@ class Task:
     predict: Callable[[Volume, Asked], Any]
     sees: Literal["image", "mask", "name"] = "image"
     needs: tuple[Needs, ...] = ()
-
-
-class BadAnswer(Exception):
-    """A task's answer has another form than promised; the text is kept in the row."""
 
 
 def real(volume: Volume) -> Pixels:

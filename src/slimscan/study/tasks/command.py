@@ -6,15 +6,8 @@ read as labels. A non-zero exit, a timeout, or no output is the task's failure o
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
-import shlex
-import shutil
-import signal
-import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,7 +16,9 @@ from typing import Any
 import numpy as np
 
 from slimscan import files
-from slimscan.errors import InputError, SlimscanError
+from slimscan.errors import SlimscanError
+from slimscan.models.command import filled, words_of
+from slimscan.models.command import run as run_child
 from slimscan.nouns import Pixels, Volume
 from slimscan.press.open import read
 from slimscan.study.task import Asked, BadAnswer, Task
@@ -41,16 +36,7 @@ WORDS = (
 
 def make(said: Mapping[str, Any], base: Path) -> Task:
     """The task; InputError when the command has no {image} or {output}, or its program is not there."""
-    words = shlex.split(said["command"])
-    for hole in ("{image}", "{output}"):
-        if not any(hole in word for word in words):
-            raise InputError(f'command = "{said["command"]}": want {hole} in it, where the file name goes')
-    if not words or (shutil.which(words[0]) is None and not (base / words[0]).exists()):
-        raise InputError(
-            f'command = "{said["command"]}": the program {words[0]} is not found; install it or give its path'
-        )
-    if shutil.which(words[0]) is None:
-        words[0] = str((base / words[0]).resolve())
+    words = words_of(said["command"], ("{image}", "{output}"), base)
 
     def predict(volume: Volume, asked: Asked) -> Pixels:
         return run(words, volume, asked, said["format"], said["output_format"], said["timeout"], base)
@@ -69,52 +55,13 @@ def run(
         image, output = Path(folder) / f"image{form}", Path(folder) / f"output{output_form}"
         files.write(volume, image)
         holes = {"{image}": str(image), "{output}": str(output), "{case}": asked.case}
-        command = [_filled(word, holes) for word in words]
-        said = _child(command, timeout, base)
+        said = run_child(filled(words, holes), timeout, base)
         if not output.exists():
             raise BadAnswer(f"the command ended without writing {{output}}; its last words: {said or 'none'}")
         try:
             return np.asarray(read(output).pixels)
         except SlimscanError as error:
             raise BadAnswer(f"what the command wrote cannot be read: {error}") from error
-
-
-def _child(command: list[str], timeout: float, base: Path) -> str:
-    """Run to the end; the last line that it said. BadAnswer for a failure; a timeout stops all its children too."""
-    own_group = {"start_new_session": True} if os.name == "posix" else {}
-    with tempfile.TemporaryFile() as spoken:
-        child = subprocess.Popen(
-            command, cwd=base, stdin=subprocess.DEVNULL, stdout=spoken, stderr=subprocess.STDOUT, **own_group
-        )  # type: ignore[call-overload] # the keyword is only there on POSIX
-        try:
-            status = child.wait(timeout)
-        except BaseException as error:
-            _stop(child)
-            if isinstance(error, subprocess.TimeoutExpired):
-                raise BadAnswer(f"the command took longer than {timeout:g} s and was stopped") from None
-            raise
-        spoken.seek(max(0, spoken.seek(0, os.SEEK_END) - 2000))
-        lines = spoken.read().decode(errors="replace").strip().splitlines()
-    last = lines[-1][:200] if lines else ""
-    if status != 0:
-        how = f"signal {-status}" if status < 0 else f"exit status {status}"
-        raise BadAnswer(f"the command ended with {how}; its last words: {last or 'none'}")
-    return last
-
-
-def _stop(child: subprocess.Popen[bytes]) -> None:
-    if sys.platform != "win32":
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)
-    else:
-        child.kill()
-    child.wait()
-
-
-def _filled(word: str, holes: Mapping[str, str]) -> str:
-    for hole, value in holes.items():
-        word = word.replace(hole, value)
-    return word
 
 
 def _content(path: Path) -> str | None:

@@ -7,9 +7,7 @@ through in one piece, so it must fit into memory; larger ones go through the kin
 
 from __future__ import annotations
 
-import functools
 import hashlib
-import importlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from slimscan.errors import InputError
+from slimscan.models.network import ONNX, TORCH, Forward, normalised, open_onnx, open_torch, whole
 from slimscan.nouns import Needs, Pixels, Volume
-from slimscan.study.task import Asked, BadAnswer, Task, real
+from slimscan.study.task import Asked, Task, real
 from slimscan.study.words import Word
 
 ABOUT_TORCH = "a TorchScript model, whole volume at once"
@@ -33,20 +32,15 @@ WORDS = (
     Word("threshold", "number", "of a model with one class, on its own output", default=0.5),
 )  # fmt: skip
 
-TORCH = Needs("torch", "torch", "torch")
-ONNX = Needs("onnxruntime", "onnxruntime", "onnx")
-
-Forward = Callable[[Pixels], Pixels]  # (1, 1, z, y, x) float32 -> (1, classes, z, y, x)
-
 
 def make_torch(said: Mapping[str, Any], base: Path) -> Task:
     """The task; InputError when the file is not there."""
-    return _make(said, base, TORCH, _torch)
+    return _make(said, base, TORCH, open_torch)
 
 
 def make_onnx(said: Mapping[str, Any], base: Path) -> Task:
     """The task; InputError when the file is not there."""
-    return _make(said, base, ONNX, _onnx)
+    return _make(said, base, ONNX, open_onnx)
 
 
 def _make(said: Mapping[str, Any], base: Path, need: Needs, open_model: Callable[[str], Forward]) -> Task:
@@ -65,39 +59,7 @@ def _make(said: Mapping[str, Any], base: Path, need: Needs, open_model: Callable
 
 def labels(pixels: Pixels, forward: Forward, said: Mapping[str, Any]) -> Pixels:
     """Labels (z, y, x) uint16 of pixels (z, y, x); BadAnswer when the model's output has another form."""
-    if said["normalise"] == "zscore":
-        spread = float(pixels.std())
-        pixels = (pixels - pixels.mean()) / (spread if spread > 0 else 1.0)
-    elif said["normalise"] == "range":
-        pixels = np.clip((pixels - said["low"]) / (said["high"] - said["low"]), 0.0, 1.0)
-    pad = [(0, -side % said["multiple"]) for side in pixels.shape]
-    ready = np.pad(pixels, pad, mode="edge").astype(np.float32)
-    scores = np.asarray(forward(ready[None, None]))
-    if scores.ndim != 5 or scores.shape[0] != 1 or scores.shape[2:] != ready.shape:
-        raise BadAnswer(f"the model's output is {scores.shape}; want (1, classes, {', '.join(map(str, ready.shape))})")
-    found = scores[0, 0] > said["threshold"] if scores.shape[1] == 1 else scores[0].argmax(axis=0)
-    return np.asarray(found[tuple(slice(0, side) for side in pixels.shape)], np.uint16)
-
-
-@functools.lru_cache(maxsize=2)
-def _torch(path: str) -> Forward:
-    torch: Any = importlib.import_module("torch")  # not installed where types are checked
-    model = torch.jit.load(path, map_location="cpu").eval()
-
-    def forward(batch: Pixels) -> Pixels:
-        with torch.no_grad():
-            return np.asarray(model(torch.from_numpy(batch)).cpu().numpy())
-
-    return forward
-
-
-@functools.lru_cache(maxsize=2)
-def _onnx(path: str) -> Forward:
-    onnxruntime: Any = importlib.import_module("onnxruntime")
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
-
-    def forward(batch: Pixels) -> Pixels:
-        return np.asarray(session.run(None, {name: batch})[0])
-
-    return forward
+    ready = normalised(pixels, said["normalise"], said["low"], said["high"])
+    scores = whole(ready, forward, said["multiple"])
+    found = scores[0] > said["threshold"] if len(scores) == 1 else scores.argmax(axis=0)
+    return np.asarray(found, np.uint16)

@@ -17,6 +17,7 @@ import scipy
 
 import slimscan
 from slimscan.nouns import Pixels, Volume
+from slimscan.regions.threshold import otsu
 from slimscan.study.task import Asked, Task, real
 from slimscan.study.words import Word
 
@@ -96,27 +97,3 @@ def segment(
         small[0] = False
         mask = mask | small[holes]
     return mask.astype(np.uint8)
-
-
-def otsu(pixels: Pixels) -> float:
-    """Otsu's threshold (IEEE Trans SMC 9, 1979): voxels above it are the bright class; between-class variance is largest.
-
-    pixels: any shape. Whole numbers in a range of 65536 are counted exactly, others in 4096 bins. Ties: the lowest.
-    A constant image: its value, so that nothing lies above.
-    """
-    low, high = float(pixels.min()), float(pixels.max())
-    if low == high:
-        return high
-    if high - low <= 65535 and bool((pixels == np.rint(pixels)).all()):
-        counts = np.bincount((pixels - low).astype(np.int64).ravel()).astype(np.float64)
-        levels = low + np.arange(len(counts))
-    else:
-        counts, edges = np.histogram(pixels, 4096, (low, high))
-        counts, levels = counts.astype(np.float64), edges[1:]
-    below = np.cumsum(counts)
-    weighted = np.cumsum(counts * levels)
-    above = below[-1] - below
-    with np.errstate(divide="ignore", invalid="ignore"):
-        gap = weighted / below - (weighted[-1] - weighted) / above
-        between = np.where((below > 0) & (above > 0), below * above * gap * gap, -1.0)
-    return float(levels[int(np.argmax(between))])
