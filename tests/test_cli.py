@@ -485,3 +485,11 @@ def test_palette_and_real_values_are_told(tmp_path: Path) -> None:
     said = here("info", path)
     assert "0.7" in said.out
     assert "int16" in said.out
+
+
+def test_a_folder_of_dicom_is_what_stands_there_and_no_place_for_files(tmp_path: Path) -> None:
+    source, out = scan(tmp_path / "a.nii"), f"{tmp_path}/out/"
+    assert here("compress", source, "-o", out, "--lossless").status == 0
+    assert "--force" in here("compress", source, "-o", out, "--lossless").err
+    assert here("compress", source, "-o", out, "--lossless", "--format", "ozx").status == 0
+    assert "a.ozx" in listing(tmp_path / "out")

@@ -302,8 +302,14 @@ def frame_destinations(sources: list[str], output: str, form: str | None) -> lis
 
 
 def _existing_folder(output: str) -> bool:
-    """An existing folder is a place for files, unless it is a zarr that is to be replaced."""
-    return _is_folder(output) and not output.endswith(".zarr")
+    """An existing folder is a place for files, unless it is itself what is to be replaced: a zarr, or DICOM images."""
+    return _is_folder(output) and not output.endswith(".zarr") and not _holds_dicom(output)
+
+
+def _holds_dicom(folder: str) -> bool:
+    from slimscan.files.dicom import DICOM
+
+    return DICOM.sniff(Path(folder), b"")
 
 
 def _is_folder(name: str) -> bool:
