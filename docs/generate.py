@@ -53,6 +53,7 @@ def json_keys() -> dict[str, list[str]]:
     from slimscan.press.pacs_shrink import Shrunk
     from slimscan.press.pacs_store import Stored
     from slimscan.press.policy import Guideline
+    from slimscan.press.region import write_region
     from slimscan.study.needs import needs
     from slimscan.study.plan import fix, load
     from slimscan.study.run import Summary
@@ -64,6 +65,7 @@ def json_keys() -> dict[str, list[str]]:
         "codecs": [f"codecs[].{key}" for key in codec_facts("jpeg2000")],
         "policies": [f"policies[].{field.name}" for field in fields(Guideline)],
         "compare": [field.name for field in fields(Comparison)],
+        "region": list(write_region("image:body", EXAMPLE)),
         "dicom find": ["server", "level", *(f"matches[].{field.name}" for field in fields(Match))],
         "dicom fetch": [field.name for field in fields(Fetched)],
         "dicom store": [field.name for field in fields(Stored)],

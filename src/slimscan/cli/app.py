@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from slimscan.cli import codecs, compare, compress, decompress, dicom, info, policies, score, study
+from slimscan.cli import codecs, compare, compress, decompress, dicom, info, policies, region, score, study
 
 ABOUT = """Make a medical image as small as the task it serves allows, and prove it.
 
@@ -60,6 +60,7 @@ def build() -> Any:
     app.command("codecs", help=flow(codecs.HELP))(codecs.command)
     app.command("policies", help=flow(policies.HELP))(policies.command)
     app.command("compare", help=flow(compare.HELP))(compare.command)
+    app.command("region", help=flow(region.HELP))(region.command)
     app.command("score", help=flow(score.HELP))(score.command)
     app.add_typer(study.build(flow), name="study")
     app.add_typer(dicom.build(flow), name="dicom")

@@ -110,6 +110,6 @@ def not_empty(extent: Extent, what: str, threshold: float) -> None:
     if extent.largest > 0:
         raise InputError(
             f"{what}: the region is empty: no voxel is above the threshold {threshold:g}, the largest is"
-            f" {extent.largest:.3g}; ask for a lower threshold below that, or check the map"
+            f" {extent.largest:.3g}; ask for a threshold below that, or check the map"
         )
     raise InputError(f"{what}: the region is empty: every voxel is 0; check the file and the class that was asked for")
