@@ -1,4 +1,4 @@
-"""slimscan study new, plan, run, judge, report."""
+"""slimscan study new, plan, run, judge, report, recipe."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from slimscan.cli import study_new
+from slimscan.cli import study_new, study_recipe
 
 if TYPE_CHECKING:
     from slimscan.study.plan import Plan
@@ -45,6 +45,7 @@ def build(flow: Callable[[str], str]) -> typer.Typer:
     app.command("run", help=flow(RUN))(run)
     app.command("judge", help=flow(JUDGE))(judge)
     app.command("report", help=flow(REPORT))(report)
+    app.command("recipe", help=flow(study_recipe.RECIPE))(study_recipe.recipe)
     return app
 
 

@@ -19,7 +19,8 @@ NEW = """Write the TOML of a new study, every word commented; asks for what is m
 def new(
     output: Annotated[str, typer.Option("--output", "-o", metavar="TOML", help="Where to write it.")] = "study.toml",
     recipe: Annotated[
-        str | None, typer.Option(help="A published protocol: cunha2023-microct, cunha2023-mri, cunha2023-hrem.")
+        str | None,
+        typer.Option(help="A published protocol: cunha2023-microct, cunha2023-mri, cunha2023-hrem, luu2021."),
     ] = None,
     name: Annotated[str | None, typer.Option(help="Short name of the study.")] = None,
     question: Annotated[str | None, typer.Option(help="What is to be answered, one sentence.")] = None,
@@ -54,7 +55,8 @@ def new(
     if recipe is not None:
         from slimscan.study.recipes import text as recipe_text
 
-        return _write_new(place, recipe_text(recipe), force, as_json)
+        verb = "recipe" if recipe == "luu2021" else "plan"
+        return _write_new(place, recipe_text(recipe), force, as_json, verb)
     asks = sys.stdin.isatty() and sys.stderr.isatty()
 
     def said(given: str | None, question: str, default: str) -> str:
@@ -104,7 +106,7 @@ def new(
     return _write_new(place, text, force, as_json)
 
 
-def _write_new(place: Path, text: str, force: bool, as_json: bool) -> int:
+def _write_new(place: Path, text: str, force: bool, as_json: bool, verb: str = "plan") -> int:
     from slimscan.cli.say import say_json
     from slimscan.press.staging import staged
 
@@ -113,7 +115,7 @@ def _write_new(place: Path, text: str, force: bool, as_json: bool) -> int:
     if as_json:
         say_json({"output": str(place)})
     else:
-        print(f"{place}\n  next: slimscan study plan {place}")
+        print(f"{place}\n  next: slimscan study {verb} {place}")
     return 0
 
 
