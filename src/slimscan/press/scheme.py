@@ -7,6 +7,14 @@ A chunk of one slice without background is the codec's bare codestream. Otherwis
 mask: where the background value stands, as a lossless one-bit JPEG XL image of the slices below one another; length 0
 when no voxel is background. The codestream is empty when every voxel is. Background voxels are replaced before encoding
 by the smallest other value, so that they cost nothing and do not ring.
+
+With a region of interest the envelope is version 2, which begins with the base and can be cut off behind it:
+
+    u16 slices | u32 length of mask | u32 length of base | u32 length of inside mask | mask | base | inside mask | correction
+
+base: the codestream of the whole chunk, region and all, or with the region filled smoothly (`filled`). inside mask: the
+region, coded like the mask; length 0 where the chunk has none of it. correction: the codes inside that are not background
+(roi_code.py), which replace those of the base.
 """
 
 from __future__ import annotations
@@ -25,9 +33,20 @@ from slimscan.codecs.headers import check_jpegxl
 from slimscan.errors import CodecError
 from slimscan.nouns import Layout, Pixels
 from slimscan.press.grid import Grid
+from slimscan.press.roi_code import read_inside
+from slimscan.press.roi_fill import filled
 
 ENVELOPE = struct.Struct("<HI")
-VERSION = 1
+ENVELOPE_2 = struct.Struct("<HIII")
+VERSION = 2
+MASK_EFFORT, INSIDE_MASK_EFFORT = 3, 7  # of JPEG XL; a smooth outline takes a quarter less at 7
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """That chunks keep a region apart. filled: the base holds something smooth there, not the image."""
+
+    filled: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +54,7 @@ class Scheme:
     """codec: its name. depth: slices a chunk. background: stored value that is restored exactly, or None.
 
     fill: code that stands where background was. bare: chunks are codestreams without an envelope.
-    exact: every chunk is coded without loss; known to a writer only.
+    exact: every chunk is coded without loss; known to a writer only. inside: chunks keep a region apart (version 2).
     """
 
     codec: str
@@ -44,11 +63,12 @@ class Scheme:
     background: float | None = None
     fill: int = 0
     exact: bool = False
+    inside: Inside | None = None
 
     @property
     def bare(self) -> bool:
         """Whether a chunk is the codec's codestream and nothing else."""
-        return self.depth == 1 and self.background is None
+        return self.depth == 1 and self.background is None and self.inside is None
 
     def layout(self, shape: tuple[int, ...]) -> Layout:
         """What the codec is told of a chunk of that shape."""
@@ -56,8 +76,9 @@ class Scheme:
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, for the attributes of a file."""
+        said = {} if self.inside is None else {"inside": {"filled": self.inside.filled}}
         return {
-            "version": VERSION,
+            "version": 1 if self.inside is None else VERSION,
             "codec": self.codec,
             "dtype": self.grid.dtype,
             "offset": self.grid.offset,
@@ -67,7 +88,7 @@ class Scheme:
             "depth": self.depth,
             "background": self.background,
             "fill": self.fill,
-        }
+        } | said
 
     @classmethod
     def from_json(cls, said: Mapping[str, Any]) -> Scheme:
@@ -83,7 +104,8 @@ class Scheme:
                 str(said["code_dtype"]),
             )
             background = None if said["background"] is None else float(said["background"])
-            scheme = cls(str(said["codec"]), grid, int(said["depth"]), background, int(said["fill"]))
+            inside = Inside(bool(said["inside"]["filled"])) if said.get("inside") else None
+            scheme = cls(str(said["codec"]), grid, int(said["depth"]), background, int(said["fill"]), inside=inside)
         except (KeyError, TypeError, ValueError) as error:
             raise CodecError(f"the description of the chunks is damaged: {error!r}") from error
         if np.dtype(scheme.grid.dtype).kind not in "iuf" or not 1 <= scheme.grid.bits <= 64 or scheme.depth < 1:
@@ -104,60 +126,129 @@ class Prepared:
     mask: Pixels | None = None
 
 
-def prepare(scheme: Scheme, pixels: Pixels, head: bytes | None = None) -> Prepared:
-    """Stored pixels (z, y, x[, c]) to codes and envelope; head: the envelope, when it was coded before."""
-    if scheme.background is None:
-        return Prepared(scheme.grid.codes(pixels), b"" if scheme.bare else ENVELOPE.pack(pixels.shape[0], 0), False)
-    mask = pixels == scheme.background
-    if not mask.any():
-        return Prepared(scheme.grid.codes(pixels), ENVELOPE.pack(pixels.shape[0], 0), False)
-    codes = scheme.grid.codes(pixels)
-    codes = np.where(mask, np.array(scheme.fill, codes.dtype), codes)
-    if head is None:
-        packed = _mask_bytes(mask)
-        head = ENVELOPE.pack(pixels.shape[0], len(packed)) + packed
-    return Prepared(codes, head, bool(mask.all()), mask)
+def prepare(scheme: Scheme, pixels: Pixels, head: bytes | None = None, inside: Pixels | None = None) -> Prepared:
+    """Stored pixels (z, y, x[, c]) to codes and envelope; head: the envelope, when it was coded before.
+
+    inside: (z, y, x) bool, the voxels that are kept apart.
+    """
+    codes, mask = scheme.grid.codes(pixels), None
+    if scheme.background is not None:
+        mask = pixels == scheme.background
+        mask = mask if mask.any() else None
+    if mask is not None:
+        codes = np.where(mask, np.array(scheme.fill, codes.dtype), codes)
+        if head is None:
+            packed = _mask_bytes(mask, MASK_EFFORT)
+            head = ENVELOPE.pack(pixels.shape[0], len(packed)) + packed
+    elif head is None:
+        head = b"" if scheme.bare else ENVELOPE.pack(pixels.shape[0], 0)
+    if scheme.inside is not None and scheme.inside.filled and inside is not None and inside.any():
+        back = np.zeros(inside.shape, bool) if mask is None else _voxels(mask)
+        if (back | inside).all():
+            return Prepared(codes, head, True, mask)
+        codes = filled(codes, inside & ~back, ~(inside | back))
+    return Prepared(codes, head, mask is not None and bool(mask.all()), mask)
 
 
 def head_of(scheme: Scheme, payload: bytes) -> bytes:
     """The envelope of a payload that encode() returned: the same at every place of the knob."""
+    if scheme.inside is not None:
+        slices, length, _, _ = ENVELOPE_2.unpack_from(payload)
+        return ENVELOPE.pack(slices, length) + payload[ENVELOPE_2.size : ENVELOPE_2.size + length]
     return b"" if scheme.bare else payload[: ENVELOPE.size + ENVELOPE.unpack_from(payload)[1]]
 
 
 def encode(scheme: Scheme, ready: Prepared, value: float | None) -> bytes:
-    """The bytes of one chunk at one place of the codec's knob (None: lossless)."""
-    if ready.empty:
-        return ready.head
-    found = codec(scheme.codec)
-    layout = scheme.layout(ready.codes.shape)
-    admit(found, layout)
-    return ready.head + found.encode(ready.codes, layout, value)
+    """The bytes of one chunk at one place of the codec's knob (None: lossless); with a region those of its base."""
+    body = b""
+    if not ready.empty:
+        found = codec(scheme.codec)
+        layout = scheme.layout(ready.codes.shape)
+        admit(found, layout)
+        body = found.encode(ready.codes, layout, value)
+    if scheme.inside is None:
+        return ready.head + body
+    slices, length = ENVELOPE.unpack_from(ready.head)
+    return ENVELOPE_2.pack(slices, length, len(body), 0) + ready.head[ENVELOPE.size :] + body
 
 
-def decode(scheme: Scheme, payload: bytes, shape: tuple[int, ...], mask: Pixels | None = None) -> Pixels:
+def with_inside(base: bytes, inside: Pixels, correction: bytes) -> bytes:
+    """A chunk of version 2: base, as encode() gave it, with the region (z, y, x) and what is known of it behind."""
+    if not inside.any():
+        return base
+    slices, mask, body, _ = ENVELOPE_2.unpack_from(base)
+    where = _mask_bytes(inside, INSIDE_MASK_EFFORT)
+    return ENVELOPE_2.pack(slices, mask, body, len(where)) + base[ENVELOPE_2.size :] + where + correction
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What lies in an envelope; where and correction are empty without a region."""
+
+    slices: int
+    mask: bytes
+    base: bytes
+    where: bytes = b""
+    correction: bytes = b""
+
+
+def parts_of(scheme: Scheme, payload: bytes, whole: bool = True) -> Parts:
+    """The parts of one chunk that is not bare; whole False: it may have been cut off anywhere behind its base.
+
+    CodecError when it is cut before.
+    """
+    envelope = ENVELOPE if scheme.inside is None else ENVELOPE_2
+    if len(payload) < envelope.size:
+        raise CodecError(f"{scheme.codec}: a chunk of {len(payload)} bytes is cut short")
+    slices, *lengths = envelope.unpack_from(payload)
+    ends = [int(end) for end in envelope.size + np.cumsum(lengths, dtype=np.int64)]
+    if len(payload) < ends[-1 if whole else min(1, len(ends) - 1)]:
+        raise CodecError(
+            f"{scheme.codec}: the chunk says {ends[-1]} bytes, and {len(payload)} are there; it is damaged"
+        )
+    mask = payload[envelope.size : ends[0]]
+    if scheme.inside is None:
+        return Parts(slices, mask, payload[ends[0] :])
+    base = payload[ends[0] : ends[1]]
+    return Parts(slices, mask, base, payload[ends[1] : ends[2]], payload[ends[2] :])
+
+
+def decode(
+    scheme: Scheme, payload: bytes, shape: tuple[int, ...], mask: Pixels | None = None, inside: bool = True
+) -> Pixels:
     """Stored pixels of one chunk; shape (z, y, x[, c]); mask: that of the payload, when it is known already.
 
-    CodecError for damaged bytes.
+    inside False: what the base alone shows, for a chunk with a region. CodecError for damaged bytes.
     """
     found = codec(scheme.codec)
     if scheme.bare:
         return scheme.grid.stored(found.decode(payload, scheme.layout(shape)))
-    if len(payload) < ENVELOPE.size:
-        raise CodecError(f"{scheme.codec}: a chunk of {len(payload)} bytes is cut short")
-    slices, length = ENVELOPE.unpack_from(payload)
-    if slices != shape[0] or len(payload) < ENVELOPE.size + length:
-        raise CodecError(f"{scheme.codec}: the chunk says {slices} slices, {shape[0]} are expected; it is damaged")
-    body = payload[ENVELOPE.size + length :]
-    if mask is None and length:
-        mask = _mask(payload[ENVELOPE.size : ENVELOPE.size + length], shape)
-    if not body and mask is not None:
-        codes = np.zeros(shape, scheme.grid.code_dtype)
+    parts = parts_of(scheme, payload, whole=inside)
+    if parts.slices != shape[0]:
+        raise CodecError(
+            f"{scheme.codec}: the chunk says {parts.slices} slices, {shape[0]} are expected; it is damaged"
+        )
+    if mask is None and parts.mask:
+        mask = _mask(parts.mask, shape)
+    if not parts.base and (mask is not None or parts.where):
+        codes = np.full(shape, scheme.fill, scheme.grid.code_dtype)
     else:
-        codes = found.decode(body, scheme.layout(shape))
+        codes = found.decode(parts.base, scheme.layout(shape))
+    if inside and parts.where:
+        region = _mask(parts.where, shape[:3])
+        if mask is not None:
+            region &= ~_voxels(mask)
+        codes = np.array(codes)  # decoders may hand out memory that is not ours
+        codes[region] = read_inside(parts.correction, region, shape[3:], 2**scheme.grid.bits - 1)
     pixels = scheme.grid.stored(codes)
     if mask is not None and scheme.background is not None:
         pixels = np.where(mask, np.array(scheme.background).astype(pixels.dtype), pixels)
     return pixels
+
+
+def _voxels(mask: Pixels) -> Pixels:
+    """A mask of samples as one of voxels: True where every sample of a voxel is background."""
+    return mask if mask.ndim == 3 else np.asarray(mask.all(axis=3))
 
 
 def limits_of(scheme: Scheme) -> child.Limits | None:
@@ -176,11 +267,11 @@ def decode_within(limits: child.Limits | None, scheme: Scheme, payload: bytes, s
     return child.decode("slimscan.press.scheme:decode", (scheme, payload, shape), shape, scheme.grid.dtype, limits)
 
 
-def _mask_bytes(mask: Pixels) -> bytes:
+def _mask_bytes(mask: Pixels, effort: int) -> bytes:
     if mask.all():
         return b"\x01"
     tall = np.ascontiguousarray(mask.reshape(-1, mask.shape[2]), np.uint8)
-    return bytes(imagecodecs.jpegxl_encode(tall, lossless=True, effort=3, bitspersample=1, numthreads=1))
+    return bytes(imagecodecs.jpegxl_encode(tall, lossless=True, effort=effort, bitspersample=1, numthreads=1))
 
 
 def _mask(packed: bytes, shape: tuple[int, ...]) -> Pixels:
