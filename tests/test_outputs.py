@@ -11,6 +11,8 @@ import pytest
 from commands import here, pixels, scan, volume
 
 import slimscan
+from slimscan.errors import OutputError
+from slimscan.files import tiffreceipt
 from slimscan.nouns import Volume
 
 OUTPUTS = ["a.ozx", "a.zarr", "a.nii", "a.nii.gz", "a.mha", "a.nrrd", "a.tif", "a.ome.tif", "series/", "one.dcm"]
@@ -191,3 +193,22 @@ def test_volumes_from_python_go_everywhere(tmp_path: Path) -> None:
     for name in OUTPUTS:
         slimscan.compress(held, f"{tmp_path}/{name}", target=slimscan.Lossless())
         assert np.array_equal(pixels(f"{tmp_path}/{name}"), held.pixels), name
+
+
+@pytest.mark.parametrize("name", ["ct.ozx", "ct.tif", "ct/"])
+def test_the_receipt_travels_in_the_file(name: str, tmp_path: Path) -> None:
+    out = f"{tmp_path}/{name}"
+    said = here("compress", scan(tmp_path / "source.nii.gz"), "-o", out, "--setting", "jpeg2000@50", "--json")
+    assert said.status == 0, said.err
+    kept = here("info", out, "--json").json["receipt"]
+    for key in ("setting", "psnr_db", "max_abs_error", "payload_bytes", "versions", "sha256"):
+        assert kept[key] == said.json[key], key
+    assert kept["verified"] is True
+
+
+def test_a_tiff_without_room_for_a_receipt_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "plain.tif"
+    slimscan.write(volume(), path)
+    assert tiffreceipt.receipt(path) == b""
+    with pytest.raises(OutputError, match=r"plain\.tif: has no room for a receipt of 4 characters"):
+        tiffreceipt.fill(path, b"abc")

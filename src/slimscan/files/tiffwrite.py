@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from slimscan.errors import OutputError
+from slimscan.files import tiffreceipt
 from slimscan.files.guard import one_line, writing
 from slimscan.files.lazy import slabs
 from slimscan.files.tiffmeta import AFFINE_KEY, RESCALE_KEY
@@ -43,7 +44,7 @@ def write(volume: Volume, path: Path) -> None:
 def write_encoded(path: Path, volume: Volume, frames: Iterable[bytes], codec_name: str, bits: int) -> None:
     """OME-TIFF whose strips are the codestreams of `frames`, one a slice, in order, as the codec made them.
 
-    bits: significant bits of a sample, as encoded. OutputError for a codec that TIFF has no number for, for signed
+    bits: significant bits of a sample, as encoded. Room for a receipt is left (tiffreceipt.fill). OutputError for a codec that TIFF has no number for, for signed
     samples in JPEG XL, and for frames that are not codestreams or not one a slice.
     """
     if codec_name not in ENCODED:
@@ -61,7 +62,7 @@ def write_encoded(path: Path, volume: Volume, frames: Iterable[bytes], codec_nam
     if kind == "u":  # tifffile knows 12 bits of unsigned samples only; OME-XML says it for both
         args["compressionargs"] = {"bitspersample": max(bits, 9 if volume.pixels.dtype.itemsize == 2 else 1)}
     depth, left = volume.shape[0], iter(frames)
-    _write(volume, path, _checked(path, left, depth, codec_name, magics), tag, bits, args)
+    _write(volume, path, _checked(path, left, depth, codec_name, magics), tag, bits, args, receipt=True)
     if next(left, None) is not None:
         raise OutputError(f"{path}: more {codec_name} codestreams came than {depth} slices; want one a slice")
 
@@ -85,6 +86,7 @@ def _write(
     compression: int,
     bits: int,
     args: dict[str, Any],
+    receipt: bool = False,
 ) -> None:
     import tifffile
 
@@ -105,7 +107,7 @@ def _write(
                     planarconfig="contig" if colour else None,
                     compression=compression,
                     software="slimscan",
-                    metadata=_metadata(volume, axes, bits),
+                    metadata=_metadata(volume, axes, bits, receipt),
                     **args,
                 )
         except (ValueError, RuntimeError, StopIteration) as error:
@@ -122,7 +124,7 @@ def _axes(volume: Volume) -> tuple[tuple[int, ...], str]:
     return (depth, *plane), "ZYX" + samples
 
 
-def _metadata(volume: Volume, axes: str, bits: int) -> dict[str, Any]:
+def _metadata(volume: Volume, axes: str, bits: int, receipt: bool) -> dict[str, Any]:
     z, y, x = volume.spacing_mm
     affine = [[float(value) for value in row] for row in np.asarray(volume.affine_mm, np.float64)]
     # tifffile would draw a random identifier; equal images shall make equal files.
@@ -135,6 +137,8 @@ def _metadata(volume: Volume, axes: str, bits: int) -> dict[str, Any]:
     }
     if (volume.slope, volume.intercept, volume.unit) != (1.0, 0.0, ""):
         metadata["MapAnnotation"][RESCALE_KEY] = json.dumps([volume.slope, volume.intercept, volume.unit])
+    if receipt:
+        metadata["MapAnnotation"][tiffreceipt.KEY] = tiffreceipt.EMPTY
     if volume.pixels.dtype.kind in "ui":
         metadata["SignificantBits"] = bits
     if min(x, y, z) > 0:

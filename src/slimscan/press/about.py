@@ -48,19 +48,23 @@ def about(path: str | Path) -> dict[str, Any]:
 
 
 def receipt_at(place: Path, volume: Volume) -> dict[str, Any]:
-    """The receipt that travels in a container, or in the DICOM instance of the lowest slice; empty when there is none."""
+    """The receipt that travels in a container, a TIFF, or the DICOM instance of the lowest slice; empty without one."""
     if is_box(place):
         try:
             return receipt_of(open_box(place))
         except NotReadable:
             return {}  # somebody else's zarr
-    dicom = volume.about.get("dicom") or {}
-    if not dicom.get("files") or not dicom.get("folder"):
-        return {}
-    from slimscan.files.dicom.block import receipt
+    from slimscan.files import tiffreceipt
 
+    dicom = volume.about.get("dicom") or {}
     try:
-        found = json.loads(receipt(Path(dicom["folder"]) / dicom["files"][0]) or b"{}")
+        if dicom.get("files") and dicom.get("folder"):
+            from slimscan.files.dicom.block import receipt
+
+            text = receipt(Path(dicom["folder"]) / dicom["files"][0])
+        else:
+            text = tiffreceipt.receipt(place) if place.is_file() else b""
+        found = json.loads(text or b"{}")
     except ValueError:
         return {}
     return dict(found) if isinstance(found, dict) else {}

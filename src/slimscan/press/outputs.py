@@ -19,6 +19,7 @@ from slimscan import files
 from slimscan.errors import InputError
 from slimscan.files import ozx
 from slimscan.files.dicom.geometry import FRAMES
+from slimscan.files.tiffreceipt import ROOM
 from slimscan.nouns import Check, Pixels, Volume
 from slimscan.press.dicom import IN_DICOM, guess_headers, write_dicom
 from slimscan.press.open import ChunkedPixels
@@ -94,7 +95,7 @@ def guess_overhead(kind: Kind, volume: Volume, scheme: Scheme, bits: int, *, sin
         sizes = {name: len(content) for name, content in box_entries(volume, scheme, bits).items()}
         return ozx.overhead(sizes | {RECEIPT: RECEIPT_GUESS}, chunks, zipped=True)
     if kind == "tiff":
-        return 600 + chunks * 180
+        return 600 + ROOM + chunks * 180
     return guess_headers(volume, single)
 
 
@@ -162,6 +163,7 @@ def write_other(
                 yield frame
 
         tiffwrite.write_encoded(path, volume, frames(), scheme.codec, scheme.grid.bits)
+        finish = partial(_finish_tiff, path)
     held, lock = cache(partial(_read_back, path, volume)), Lock()
     if kind != "dicom":  # hundreds of headers are read again only to be verified
         held()
@@ -181,6 +183,13 @@ def _read_back(path: Path, volume: Volume) -> Volume:
     if back.shape != volume.shape:
         raise InputError(f"{path}: a volume of shape {volume.shape} comes back as {back.shape}; write .ozx instead")
     return back
+
+
+def _finish_tiff(path: Path, receipt: bytes) -> None:
+    from slimscan.files.tiffreceipt import fill
+
+    if receipt:
+        fill(path, receipt)
 
 
 def _finish_dicom(lowest: Path, receipt: bytes) -> None:
