@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from slimscan.cli import codecs, compare, compress, decompress, dicom, info, policies, region, score, study
+from slimscan.cli import codecs, compare, compress, decompress, deliver, dicom, info, policies, region, score, study
 
 ABOUT = """Make a medical image as small as the task it serves allows, and prove it.
 
@@ -62,6 +62,9 @@ def build() -> Any:
     app.command("compare", help=flow(compare.HELP))(compare.command)
     app.command("region", help=flow(region.HELP))(region.command)
     app.command("score", help=flow(score.HELP))(score.command)
+    app.command("serve", help=flow(deliver.SERVE_HELP))(deliver.serve)
+    app.command("receive", help=flow(deliver.RECEIVE_HELP))(deliver.receive)
+    app.command("send", help=flow(deliver.SEND_HELP))(deliver.send)
     app.add_typer(study.build(flow), name="study")
     app.add_typer(dicom.build(flow), name="dicom")
     return typer.main.get_command(app)

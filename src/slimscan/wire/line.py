@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -47,6 +47,7 @@ class Meter:
     port: int = 0
     passed: int = 0
     cut_after: int | None = None
+    stop: Callable[[], object] = lambda: None
 
     def count(self, size: int) -> bool:
         """Add bytes; True when the line is cut here."""
@@ -60,66 +61,52 @@ class Meter:
 @contextmanager
 def throttled(line: Line, port: int, host: str = "127.0.0.1") -> Iterator[Meter]:
     """A proxy to host:port, on a free port of the loopback, until the block ends."""
-    meter, ready, loops = Meter(), threading.Event(), []
-
-    def run() -> None:
-        loop = asyncio.new_event_loop()
-        loops.append(loop)
-        try:
-            loop.run_until_complete(_serve(line, host, port, meter, ready))
-        except asyncio.CancelledError:
-            pass
-        finally:
-            loop.close()
-
-    thread = threading.Thread(target=run, daemon=True, name="slow line")
+    meter, ready = Meter(), threading.Event()
+    thread = threading.Thread(
+        target=lambda: asyncio.run(_serve(line, host, port, meter, ready)), daemon=True, name="slow line"
+    )
     thread.start()
     ready.wait(10)
     try:
         yield meter
     finally:
-        loop = loops[0]
-
-        def stop() -> None:
-            for task in asyncio.all_tasks(loop):
-                task.cancel()
-
-        with suppress(RuntimeError):
-            loop.call_soon_threadsafe(stop)
+        meter.stop()
         thread.join(10)
 
 
 async def _serve(line: Line, host: str, port: int, meter: Meter, ready: threading.Event) -> None:
     overhead = MSS / (MSS + HEADERS)
     down, up = Bucket(line.bytes_per_s), Bucket(line.rate / 8 * overhead)
+    loop, ended = asyncio.get_running_loop(), asyncio.Event()
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        back: asyncio.StreamWriter | None = None
+        ways: list[asyncio.Future[None]] = []
         try:
             await asyncio.sleep(line.rtt_s)
             there, back = await asyncio.open_connection(host, port)
-        except OSError:
-            writer.close()
-            return
-        ways = [
-            asyncio.ensure_future(_pump(reader, back, up, line.rtt_s / 2, None)),
-            asyncio.ensure_future(_pump(there, writer, down, line.rtt_s / 2, meter)),
-        ]
-        try:
+            ways = [
+                asyncio.ensure_future(_pump(reader, back, up, line.rtt_s / 2, None)),
+                asyncio.ensure_future(_pump(there, writer, down, line.rtt_s / 2, meter)),
+            ]
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
             if not ways[1].done():  # the client has said all: the answer may still be under way
                 await asyncio.wait([ways[1]], timeout=line.rtt_s)
+        except (OSError, asyncio.CancelledError):
+            pass
         finally:
             for way in ways:
                 way.cancel()
-            await asyncio.gather(*ways, return_exceptions=True)
             for end in (writer, back):
-                end.close()
+                if end is not None:
+                    end.close()
 
     server = await asyncio.start_server(connected, "127.0.0.1", 0, limit=PIECE)
     meter.port = server.sockets[0].getsockname()[1]
+    meter.stop = lambda: loop.call_soon_threadsafe(ended.set)
     ready.set()
-    async with server:
-        await server.serve_forever()
+    await ended.wait()
+    server.close()
 
 
 async def _pump(
@@ -151,4 +138,3 @@ async def _pump(
             await arriving
     finally:
         arriving.cancel()
-        await asyncio.gather(arriving, return_exceptions=True)

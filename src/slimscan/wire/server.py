@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import socket
 import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
@@ -138,12 +139,22 @@ def application(folder: Path, token: str = "", decode: Decode | None = None) -> 
     return _with_headers(app)
 
 
-def run(folder: Path, host: str, port: int, token: str, decode: Decode | None) -> None:
+def listen(host: str, port: int) -> socket.socket | None:
+    """A socket on an address; None when the system refuses."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        made = socket.create_server((host, port), family=family, backlog=64)
+    except OSError:
+        return None
+    return made
+
+
+def run(folder: Path, listening: socket.socket, token: str, decode: Decode | None) -> None:
     """Serve until stopped. Limits: AT_ONCE connections, 16 kB of header, 15 s of silence."""
     app = application(folder, token, decode)
     import uvicorn
 
-    uvicorn.run(app, host=host, port=port, **SETTINGS)
+    uvicorn.Server(uvicorn.Config(app, **SETTINGS)).run(sockets=[listening])
 
 
 SETTINGS: dict[str, Any] = {
