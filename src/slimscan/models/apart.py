@@ -46,7 +46,7 @@ def _run(job: dict[str, Any], volume: Volume, timeout: float, what: str) -> Pixe
             "intercept": volume.intercept,
             "spacing_mm": volume.spacing_mm,
             "affine_mm": np.asarray(volume.affine_mm, np.float64).tolist(),
-            "path": sys.path,
+            "path": [*sys.path, str(Path.cwd())],  # a module in the folder where one works is found too
         }
         (folder / "job.json").write_text(json.dumps({**job, **facts}), "utf-8")
         try:

@@ -29,8 +29,12 @@ def main(folder: Path) -> int:
     except (BadAnswer, InputError) as error:
         return _say(folder, str(error))
     except Exception as error:  # noqa: BLE001 somebody's model may raise anything
-        what = "the model" if "network" in job else "the function"
-        return _say(folder, f"{what} failed: {type(error).__name__}: {' '.join(str(error).split())[:200]}")
+        said = f"failed: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        if "call" in job:
+            return _say(folder, f"the function {said}")
+        return _say(
+            folder, f"the model {said}; it was run on {job['way']['run']}: run = in the TOML file beside it says how"
+        )
     np.save(folder / "answer.npy", answer, allow_pickle=False)
     return 0
 

@@ -59,7 +59,9 @@ def scale_of(volume: Volume, asked: str = "") -> tuple[str, str]:
         return "hu", f"the image says {volume.unit or modality}"
     if modality or volume.unit:
         return "otsu", f"the image says {modality or volume.unit}"
-    low = min(float(volume.slices(z, z + 1).min()) for z in range(volume.shape[0])) * volume.slope + volume.intercept
+    planes = (volume.slices(z, z + 1) for z in range(volume.shape[0]))
+    low = min(float((plane.min() if volume.slope > 0 else plane.max()) * volume.slope) for plane in planes)
+    low += volume.intercept
     if low <= -500:
         return "hu", f"values begin at {low:g}"
     return "otsu", f"values begin at {low:g} and no unit is given"

@@ -61,7 +61,7 @@ def look(mask: Volume) -> Seen:
             whole = bool((real == np.rint(real)).all())
         if whole:
             counts[real.astype(np.uint16)] = True
-    return Seen(low, high, True, tuple(int(value) for value in np.flatnonzero(counts)) if whole else None)
+    return Seen(low + 0.0, high + 0.0, True, tuple(int(value) for value in np.flatnonzero(counts)) if whole else None)
 
 
 def choose(mask: Volume, asked: str = "", names: Mapping[int, str] | None = None) -> Chosen:
