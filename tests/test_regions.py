@@ -380,3 +380,32 @@ def test_the_command_writes_probabilities(tmp_path, capsys):
     assert run(["region", mask, "--on", str(tmp_path / "ct.nii.gz"), "-o", str(out)]) == 0
     assert "threshold  0.75, 2 voxels below it keep their probability" in capsys.readouterr().out
     assert set(np.unique(files.read(out).slices(0, 6))) == {0, np.float32(0.16), 1}
+
+
+def test_segments_of_a_dicom_segmentation(tmp_path):
+    """By name or number, several of them, and probabilities of a FRACTIONAL one; on the series they were drawn on."""
+    from slimscan.press.segmentation import write_segmentation
+
+    (tmp_path / "series").mkdir()
+    files.write(IMAGE, f"{tmp_path}/series/")
+    series = files.read(tmp_path / "series")
+    mask = Volume(LABELS, series.affine_mm, 8, source="mask")
+    write_segmentation(mask, tmp_path / "series", tmp_path / "seg.dcm", labels={1: "Spleen", 5: "Liver"})
+    place = f"{tmp_path}/seg.dcm"
+    assert np.array_equal(region_of(f"{place}#liver", series).inside(0, 6), LABELS == 5)
+    assert region_of(f"{place}#Liver", series).about["kind"] == "segment"
+    assert region_of(f"{place}#1", series).about["inside"] == 2
+    assert region_of(f"{place}#spleen,liver", series).about["inside"] == 56
+    assert region_of(f"{place}#any", series).about["inside"] == 56
+    with pytest.raises(InputError) as error:
+        region_of(f"{place}#kidney", series)
+    assert str(error.value) == f'{place}: has no class "kidney"; it has 1 Spleen, 2 Liver'
+    with pytest.raises(InputError, match="say which one is meant"):
+        region_of(place, series)
+    chance = Volume(LABELS * np.float32(0.2), series.affine_mm, 32, source="chance")
+    write_segmentation(chance, tmp_path / "series", tmp_path / "chance.dcm", labels={1: "Liver"})
+    for spec in ("chance.dcm", "chance.dcm#Liver", "chance.dcm#p"):
+        found = region_of(f"{tmp_path}/{spec}", series)
+        assert found.weight.dtype == np.float32
+        assert np.array_equal(found.inside(0, 6), LABELS == 5)
+        assert found.about["part"] == 2
