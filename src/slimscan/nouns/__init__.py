@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from slimscan.nouns.codec import IMAGECODECS, NUMBERS, Codec, Holds, Knob, Needs, Setting
 from slimscan.nouns.image import Layout, Lazy, Pixels, Volume
-from slimscan.nouns.press import Check, Lossless, MaxError, Peak, Policy, Psnr, Ratio, Receipt, Target
+from slimscan.nouns.press import Apart, Check, Lossless, MaxError, Outside, Peak, Policy, Psnr, Ratio, Receipt, Target
 from slimscan.nouns.region import Region
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ __all__ = [
     "IMAGECODECS",
     "NUMBERS",
     "Achieved",
+    "Apart",
     "Check",
     "Code",
     "Codec",
@@ -43,6 +44,7 @@ __all__ = [
     "Lossless",
     "MaxError",
     "Needs",
+    "Outside",
     "Peak",
     "Pixels",
     "Policy",

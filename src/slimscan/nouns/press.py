@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from slimscan.nouns.codec import Setting
@@ -56,9 +56,6 @@ class Lossless:
         return "lossless"
 
 
-Target = Ratio | Psnr | MaxError | Lossless | Setting
-
-
 @dataclass(frozen=True, slots=True)
 class Policy:
     """The largest ratio that a published guideline allows for the image, with the codec that it speaks of.
@@ -73,6 +70,44 @@ class Policy:
 
     def __str__(self) -> str:
         return f"policy:{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What happens outside a region. target: of the voxels there (a Ratio: their raw bytes / bytes spent on them), or None.
+
+    how: "", or what is done before coding: "calm", "constant" or "coarse", with its options.
+    """
+
+    target: Ratio | Psnr | MaxError | Setting | None = None
+    how: str = ""
+    options: Mapping[str, float] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        options = ",".join(f"{key}={value:g}" for key, value in self.options.items())
+        how = f"{self.how}{f':{options}' if options else ''}" if self.how else ""
+        return "+".join(part for part in (how, "" if self.target is None else str(self.target)) if part)
+
+
+@dataclass(frozen=True, slots=True)
+class Apart:
+    """What is asked with a region of interest: of its inside, and of the outside, or of the whole file.
+
+    inside: what its voxels must keep. whole: the ratio of the file; then `inside` is the best that is wanted, and as good as
+    that ratio allows, and the outside gets what is left.
+    """
+
+    inside: Lossless | MaxError | Psnr
+    outside: Outside
+    whole: Ratio | None = None
+
+    def __str__(self) -> str:
+        if self.whole is not None:
+            return f"{self.whole}, bytes inside first, at best {self.inside}"
+        return f"inside {self.inside}, outside {self.outside}"
+
+
+Target = Ratio | Psnr | MaxError | Lossless | Setting | Apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +131,8 @@ class Receipt:
     endian; decoded_sha256: of what came back. max_abs_error_real: the largest error times the rescale slope, in `unit`,
     the one of the image's header ("" when it names none). policy: the guideline that decided, None without one.
     history: what is known of earlier lossy generations, None when nothing was looked for. notes: what whoever opens the
-    file should know, a sentence each.
+    file should know, a sentence each. regions: with a region of interest what it is and numbers for inside and outside
+    apart, None without one.
     """
 
     source: str
@@ -131,6 +167,7 @@ class Receipt:
     policy: Mapping[str, Any] | None = None
     history: Mapping[str, Any] | None = None
     notes: tuple[str, ...] = ()
+    regions: Mapping[str, Any] | None = None
 
     def on_disk(self, file_bytes: int) -> Receipt:
         """The receipt once the size of the whole output is known."""

@@ -14,7 +14,7 @@ from slimscan.codecs import admit
 from slimscan.codecs import codec as find_codec
 from slimscan.each import Each
 from slimscan.errors import InputError, LayoutRefused, TargetUnreachable
-from slimscan.nouns import Codec, Knob, Layout, Lossless, MaxError, Peak, Psnr, Ratio, Setting, Target, Volume
+from slimscan.nouns import Codec, Knob, Layout, Lossless, MaxError, Peak, Psnr, Ratio, Region, Setting, Target, Volume
 from slimscan.press.allot import Found
 from slimscan.press.dicom import dicom_grid
 from slimscan.press.goal import Goal, bytes_goal, error_goal, most_goal, psnr_goal
@@ -35,7 +35,8 @@ SLAB_BYTES = 96 << 20  # of raw samples in one chunk, at most: a few slabs are u
 class Case:
     """A surveyed volume and what is asked of it. overhead: bytes of the file beside payloads. plain: no grid, no mask.
 
-    dicom: the codestreams are for DICOM, whose readers expect two's complement where a codec knows no sign.
+    dicom: the codestreams are for DICOM, whose readers expect two's complement where a codec knows no sign. region: of
+    interest, for a target that speaks of one; envelope: whether chunks keep it apart (else pixels outside are changed).
     """
 
     volume: Volume
@@ -48,6 +49,8 @@ class Case:
     dicom: bool = False
     spool_folder: Path | None = None
     progress: Any = None
+    region: Region | None = None
+    envelope: bool = False
 
     @property
     def bits(self) -> int:
@@ -179,9 +182,15 @@ def settle(case: Case, prober: Prober, known: Curve | None = None) -> tuple[list
         )
     if found.knob is None:
         raise InputError(f"{case.target} with {found.name}: it is exact only; use --lossless, or a lossy codec")
-    part = part_of(case.volume.shape[0], scheme.depth)
+    return pieces, searched(case, found, prober, goal, known)
+
+
+def searched(case: Case, found: Codec, prober: Prober, goal: Goal, known: Curve | None = None) -> Found:
+    """Search that goal with that knob; TargetUnreachable says what it can do instead."""
+    pieces = chunk_pieces(case.volume.shape[0], prober.scheme.depth)
+    part = part_of(case.volume.shape[0], prober.scheme.depth)
     try:
-        return pieces, _search(case, found, prober, pieces, part, goal, known)
+        return _search(case, found, prober, pieces, part, goal, known)
     except Unreachable as reached:
         raise TargetUnreachable(_sentence(case, found, goal, reached)) from None
 

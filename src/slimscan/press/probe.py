@@ -9,14 +9,15 @@ from __future__ import annotations
 import tempfile
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
 from slimscan.each import Each
-from slimscan.nouns import Pixels, Volume
+from slimscan.nouns import Pixels, Region, Volume
+from slimscan.press.roi_treat import Treat, treated
 from slimscan.press.scheme import Scheme, decode, encode, head_of, prepare
 
 Piece = tuple[int, int]  # slices start..stop-1
@@ -34,24 +35,42 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One piece at one value, with everything a worker anywhere needs. head: its envelope, when it is known already."""
+    """One piece at one value, with everything a worker anywhere needs. head: its envelope, when it is known already.
+
+    inside: (z, y, x), a region that is kept apart: errors are those outside. treat: what is done outside before coding.
+    """
 
     scheme: Scheme
     pixels: Pixels
     value: float | None
     measure: bool
     head: bytes | None = None
+    inside: Pixels | None = None
+    treat: Treat | None = None
 
 
 def run_job(job: Job) -> tuple[bytes, float, float]:
     """(payload, sum of squared errors, largest error); the errors are NaN when not measured."""
-    ready = prepare(job.scheme, job.pixels, job.head)
-    payload = encode(job.scheme, ready, job.value)
+    scheme, pixels, value, treat = job.scheme, job.pixels, job.value, job.treat
+    if treat is not None and scheme.inside is None:
+        pixels = treated(treat, pixels, job.inside, value)
+    ready = prepare(scheme, pixels, job.head, job.inside)
+    if treat is not None and scheme.inside is not None and not ready.empty:
+        ready = replace(ready, codes=treated(treat, ready.codes, None, value))
+    coded = treat.near if treat is not None and treat.searched else value
+    payload = encode(scheme, ready, coded)
     if not job.measure:
         return payload, float("nan"), float("nan")
-    if job.value is None and job.scheme.grid.exact:
+    if value is None and treat is None and scheme.grid.exact:
         return payload, 0.0, 0.0
-    sse, worst = errors(job.pixels, decode(job.scheme, payload, job.pixels.shape, ready.mask))
+    if coded is None and scheme.grid.exact and scheme.inside is None:
+        back = pixels
+    else:
+        back = decode(scheme, payload, job.pixels.shape, ready.mask, False)
+    if job.inside is not None:
+        where = job.inside if back.ndim == 3 else job.inside[..., None]
+        back = np.where(where, job.pixels, back)
+    sse, worst = errors(job.pixels, back)
     return payload, sse, worst
 
 
@@ -84,6 +103,8 @@ class Prober:
     log: list[dict[str, Any]] = field(default_factory=list)
     spool: Spool = field(default_factory=lambda: Spool())
     progress: Any = None
+    region: Region | None = None
+    treat: Treat | None = None
 
     def run(self, pieces: Sequence[Piece], values: Sequence[float | None], *, spool: bool = True) -> list[Sample]:
         """The sample of every piece at its value; only what is not known yet is encoded."""
@@ -93,7 +114,15 @@ class Prober:
             if (piece, value) not in self.samples or (spool and (piece, value) not in self.spool)
         ]
         jobs = (
-            Job(self.scheme, self.volume.slices(*piece), value, self.measure, self.heads.get(piece))
+            Job(
+                self.scheme,
+                self.volume.slices(*piece),
+                value,
+                self.measure,
+                self.heads.get(piece),
+                None if self.region is None else self.region.inside(*piece),
+                self.treat,
+            )
             for piece, value in wanted
         )
         for (piece, value), (payload, sse, worst) in zip(wanted, self.each(run_job, jobs), strict=True):

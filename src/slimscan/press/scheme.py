@@ -33,7 +33,7 @@ from slimscan.codecs.headers import check_jpegxl
 from slimscan.errors import CodecError
 from slimscan.nouns import Layout, Pixels
 from slimscan.press.grid import Grid
-from slimscan.press.roi_code import read_inside
+from slimscan.press.roi_code import code_inside, read_inside
 from slimscan.press.roi_fill import filled
 
 ENVELOPE = struct.Struct("<HI")
@@ -172,12 +172,24 @@ def encode(scheme: Scheme, ready: Prepared, value: float | None) -> bytes:
     return ENVELOPE_2.pack(slices, length, len(body), 0) + ready.head[ENVELOPE.size :] + body
 
 
-def with_inside(base: bytes, inside: Pixels, correction: bytes) -> bytes:
-    """A chunk of version 2: base, as encode() gave it, with the region (z, y, x) and what is known of it behind."""
+def code_region(scheme: Scheme, pixels: Pixels, inside: Pixels, bound: int = 0, split: int = 0) -> tuple[bytes, bytes]:
+    """(inside mask, correction) of one chunk of stored pixels, both empty where nothing is inside (z, y, x).
+
+    bound, split: in codes, as code_inside() takes them.
+    """
     if not inside.any():
+        return b"", b""
+    known = inside
+    if scheme.background is not None:
+        known = inside & ~_voxels(pixels == scheme.background)
+    return _mask_bytes(inside, INSIDE_MASK_EFFORT), code_inside(scheme.grid.codes(pixels), known, bound, split)
+
+
+def with_inside(base: bytes, where: bytes, correction: bytes) -> bytes:
+    """A chunk of version 2: base, as encode() gave it, with what code_region() gave behind."""
+    if not where:
         return base
     slices, mask, body, _ = ENVELOPE_2.unpack_from(base)
-    where = _mask_bytes(inside, INSIDE_MASK_EFFORT)
     return ENVELOPE_2.pack(slices, mask, body, len(where)) + base[ENVELOPE_2.size :] + where + correction
 
 
