@@ -33,9 +33,8 @@ def ratios_drawn(figure: Any, *, found: Found) -> None:
     axes.set_xlim(left=0)
     axes.set_xlabel("compression ratio (x:1); the bar is the median over patients")
     handles, labels = axes.get_legend_handles_labels()
-    axes.legend(
-        handles, [label.replace("Luu 2021, diffused", "Luu 2021, medians") for label in labels], loc="lower right"
-    )
+    said = [label.replace("Luu 2021, diffused", "Luu 2021, medians") for label in labels]
+    axes.legend(handles, said, loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 
 def costs_drawn(figure: Any, *, found: Found) -> None:

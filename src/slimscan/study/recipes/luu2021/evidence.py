@@ -51,8 +51,13 @@ def by_patient(rows: Sequence[Row], coder: str, image: str, key: str = "ratio") 
         if row["coder"] == coder and row["image"] == image:
             found.setdefault(row["patient"], []).append(float(row[key]))
     if key == "ratio":
-        return {patient: math.exp(float(np.mean(np.log(some)))) for patient, some in sorted(found.items())}
+        return {patient: _geometric(some) for patient, some in sorted(found.items())}
     return {patient: float(np.mean(some)) for patient, some in sorted(found.items())}
+
+
+def _geometric(values: Sequence[float]) -> float:
+    """The geometric mean; of one value that value to the last bit."""
+    return values[0] if len(values) == 1 else math.exp(float(np.mean(np.log(values))))
 
 
 def improvements(rows: Sequence[Row]) -> list[Improvement]:
