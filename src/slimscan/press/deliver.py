@@ -270,8 +270,7 @@ def shown(path: Path, step: int) -> tuple[int, Iterator[bytes]]:
 
 def preview(volume: Volume, state: State) -> Volume:
     """The slices that a first step brings, evenly spaced, thinned in plane to PREVIEW_VOXELS, its geometry to match."""
-    known = max(1, state.whole + state.base)
-    dz = max(1, (volume.shape[0] - 1) // max(1, known - 1)) if state.interpolated else 1
+    dz = state.spacing if state.interpolated else 1
     planes = -(-volume.shape[0] // dz)
     step = 1
     while planes * (volume.shape[1] // step) * (volume.shape[2] // step) > PREVIEW_VOXELS:

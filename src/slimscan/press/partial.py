@@ -21,9 +21,9 @@ from slimscan.errors import CodecError
 from slimscan.files.lazy import Slices
 from slimscan.files.ozx import Box, open_box
 from slimscan.nouns import Pixels, Volume
-from slimscan.press.scheme import Scheme, decode_within, limits_of
+from slimscan.press.scheme import Scheme, decode, decode_within, limits_of
 from slimscan.press.store import chunk_pieces, described, volume_facts
-from slimscan.wire.plan import STEPS, Plan
+from slimscan.wire.plan import STEPS, Plan, stride_of
 
 WHOLE, BASE, MISSING = "whole", "base", "missing"
 DESCRIP = {348: 148, 540: 240}  # NIfTI-1 and -2: size of the header -> where its 80 bytes of free text stand
@@ -31,13 +31,17 @@ DESCRIP = {348: 148, 540: 240}  # NIfTI-1 and -2: size of the header -> where it
 
 @dataclass(frozen=True)
 class State:
-    """How much of a volume is there after a step. Slices decoded whole, from their base alone, and interpolated."""
+    """How much of a volume is there after a step. Slices decoded whole, from their base alone, and interpolated.
+
+    spacing: every so many slices, from the first, one is there after the first step.
+    """
 
     step: str
     slices: int
     whole: int
     base: int
     interpolated: int
+    spacing: int = 1
 
     def __str__(self) -> str:
         parts = [f"{self.whole} of {self.slices} slices as stored"]
@@ -64,7 +68,7 @@ def volume_at(body: Path, plan: Plan, step: int, stop: Callable[[], bool] | None
     counts = dict.fromkeys((WHOLE, BASE, MISSING), 0)
     for (start, end), held in zip(pieces, there, strict=True):
         counts[held] += end - start
-    state = State(STEPS[step], shape[0], counts[WHOLE], counts[BASE], counts[MISSING])
+    state = State(STEPS[step], shape[0], counts[WHOLE], counts[BASE], counts[MISSING], stride_of(scheme.depth) * scheme.depth)
     limits = limits_of(scheme)
 
     def chunk(index: int) -> Pixels:
@@ -99,6 +103,7 @@ def _blank() -> bytes:
     nibabel: Any = importlib.import_module("nibabel")
     header = nibabel.Nifti1Header(endianness="<")
     header["magic"], header["vox_offset"] = b"n+1", 352
+    header.set_data_shape((1, 1, 1))
     return bytes(header.binaryblock) + bytes(4)
 
 
@@ -131,10 +136,7 @@ def _coarse(limits: child.Limits | None, scheme: Scheme, payload: bytes, shape: 
 
 def base_alone(scheme: Scheme, payload: bytes, shape: tuple[int, ...]) -> Pixels:
     """Stored pixels of a chunk at the quality of its outside; payload may end after the base."""
-    from slimscan.press.scheme import decode
-
-    decode_base: Any = decode
-    return np.asarray(decode_base(scheme, payload, shape, inside=False))
+    return decode(scheme, payload, shape, inside=False)
 
 
 def _slices(

@@ -111,8 +111,8 @@ def lay_out(file: IO[bytes], name: str) -> Plan:
             etag = _etag(file, archive, size)
         main = next(found for found in arrays if found.name == "0")
         version = int(said["scheme"]["version"])
-        ends = [_base_end(file, place, version) for place in main.places]
-        spans = _ordered(main, ends, [found for found in arrays if found.name != "0"], size)
+        firsts = [_first_part(file, place, version) for place in main.places]
+        spans = _ordered(main, firsts, [found for found in arrays if found.name != "0"], size)
     except (zipfile.BadZipFile, OSError, KeyError, ValueError, TypeError, StopIteration, struct.error) as error:
         raise NotReadable(f"{name}: is no .ozx of slimscan, or is damaged ({type(error).__name__})") from error
     return Plan(size, etag, main.slices, tuple(_sealed(file, spans)))
@@ -138,8 +138,9 @@ def stride_of(depth: int) -> int:
     return max(1, COARSE // (1 << max(0, depth - 1).bit_length()))
 
 
-def _ordered(main: Chunks, ends: list[int], others: list[Chunks], size: int) -> list[Span]:
-    """Spans without checksums. ends: offset in the file where the base of every chunk ends."""
+def _ordered(main: Chunks, firsts: list[tuple[int, bool]], others: list[Chunks], size: int) -> list[Span]:
+    """Spans without checksums. firsts: of every chunk, where its first part ends, and whether it is of the region."""
+    ends = [end for end, _ in firsts]
     chunks = sorted(place for found in (main, *others) for place in found.places)
     spans, end = [], 0
     for offset, length in chunks:
@@ -154,7 +155,7 @@ def _ordered(main: Chunks, ends: list[int], others: list[Chunks], size: int) -> 
         spans.append(Span(end, size, 0))
     rounds = interleaved(len(main.places), stride_of(main.depth))
     first = {index for index, turn in rounds if turn == 0}
-    regional = [index for index, (offset, length) in enumerate(main.places) if ends[index] < offset + length]
+    regional = [index for index, (_, held) in enumerate(firsts) if held]
     spans += [Span(main.places[index][0], ends[index], 0) for index in sorted(first)]
     for index in regional:
         offset, length = main.places[index]
@@ -168,17 +169,20 @@ def _ordered(main: Chunks, ends: list[int], others: list[Chunks], size: int) -> 
     return [span for span in spans if span.stop > span.start]
 
 
-def _base_end(file: IO[bytes], place: tuple[int, int], version: int) -> int:
-    """Where the first picture of a chunk ends: after its base, or with the chunk when it has no inside part."""
+def _first_part(file: IO[bytes], place: tuple[int, int], version: int) -> tuple[int, bool]:
+    """Where the first picture of a chunk ends, and whether the chunk holds a part of the region.
+
+    It ends with the base, or with the chunk when that has no inside part, or nothing but one.
+    """
     offset, length = place
     if version < 2 or length < ENVELOPE.size + CRC_BYTES:
-        return offset + length
+        return offset + length, False
     file.seek(offset)
     _, mask, base, inside = ENVELOPE.unpack(file.read(ENVELOPE.size))
     end = ENVELOPE.size + mask + base
     if end + inside + CRC_BYTES > length:
         raise ValueError("an envelope is longer than its chunk")
-    return offset + (length if end + CRC_BYTES == length else end)
+    return offset + (end if inside and base else length), inside > 0
 
 
 def _is_array(name: str) -> bool:

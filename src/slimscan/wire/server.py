@@ -55,6 +55,7 @@ SAFE = {
 BLOCK = 1 << 16
 KEPT_PLANS = 64
 AT_ONCE = 64  # connections
+MOST_HEADERS = 16 << 10  # bytes of one request
 DECODING = 2  # volumes decoded at once
 Decode = Callable[[Path, int], tuple[int, Iterator[bytes]]]
 
@@ -81,11 +82,15 @@ def application(folder: Path, token: str = "", decode: Decode | None = None) -> 
                 return _said(429, "too many requests; wait a moment", {"retry-after": "1"})
             if not right_host(request.headers.get("host"), token):
                 return _said(421, "this server answers to localhost only")
+            if sum(len(name) + len(value) for name, value in request.headers.raw) > MOST_HEADERS:
+                return _said(431, "the request's header is too long")
             if not open_to_all and not right(request.headers.get("authorization"), token):
                 if not wrong.take(peer):
                     return _said(429, "too many wrong tokens; wait a minute", {"retry-after": "60"})
                 return _said(401, "the token is missing or wrong", {"www-authenticate": "Bearer"})
             try:
+                if not str(request.scope["path"]).isprintable():  # a route's pattern lets a last line end through
+                    raise NotServed
                 return answer(request)
             except NotServed:
                 return _said(404, "not found")
@@ -163,7 +168,7 @@ SETTINGS: dict[str, Any] = {
     "server_header": False,
     "limit_concurrency": AT_ONCE,
     "timeout_keep_alive": 15,
-    "h11_max_incomplete_event_size": 16 << 10,
+    "h11_max_incomplete_event_size": MOST_HEADERS,
     "http": "h11",
     "ws": "none",
     "lifespan": "off",
