@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -29,6 +30,8 @@ know none of this; the target then speaks of the codec's bytes).
   slimscan compress dicom_folder/ -o ct_small/ --policy drg2008
 
   slimscan compress *.nii.gz -o small/ --lossless --codec jpegxl
+
+  slimscan compress ct.nii.gz -o ct.ozx --roi labels.nii.gz#liver --outside ratio:40
 """
 
 SUFFIXES = (".nii.gz", ".ome.tif", ".ome.tiff", ".ome.zarr")
@@ -99,6 +102,31 @@ def command(
     allow_lossy_again: Annotated[
         bool, typer.Option("--allow-lossy-again", help="Also images that were compressed with loss before.")
     ] = False,
+    roi: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REGION",
+            help="Keep a region: a mask, labels.nii.gz#liver, a SEG or RTSTRUCT, image:body, a model. With --outside, or"
+            " --ratio for the whole file.",
+        ),
+    ] = None,
+    roi_grow: Annotated[
+        str, typer.Option("--roi-grow", metavar="30x30x1|10mm", help="Let the region grow: voxels (x, y, z), or mm.")
+    ] = "",
+    roi_threshold: Annotated[
+        float | None, typer.Option("--roi-threshold", metavar="P", help="Of a probability map. Default: 0.75.")
+    ] = None,
+    inside: Annotated[
+        str | None,
+        typer.Option(metavar="WHAT", help="Of the region: lossless (default), max-error:N[UNIT] or psnr:DB."),
+    ] = None,
+    outside: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WHAT",
+            help="ratio:R, max-error:N, psnr:DB, setting:CODEC@VALUE, calm, constant[:V], coarse:N; calm+ratio:R.",
+        ),
+    ] = None,
     untrusted: Annotated[
         bool, typer.Option("--untrusted", help="Decode SRC in child processes with limits: it may be made to harm.")
     ] = False,
@@ -113,7 +141,9 @@ def command(
     from slimscan.press.compress import compress
 
     named = policy_of(policy, modality, body_part)
-    target = None if certificate else target_of(ratio, psnr, peak, max_error, lossless, setting, named)
+    told = [ratio, psnr, max_error, lossless or None, setting, policy]
+    alone = roi is not None and all(one is None for one in told)  # --inside and --outside are the target then
+    target = None if certificate or alone else target_of(ratio, psnr, peak, max_error, lossless, setting, named)
     said = {
         "--ratio": ratio,
         "--psnr": psnr,
@@ -122,7 +152,7 @@ def command(
         "--setting": setting,
         "--policy": policy,
     }
-    said |= {"--codec": codec, "--per": per if per != "volume" else None}
+    said |= {"--codec": codec, "--per": per if per != "volume" else None, "--roi": roi}
     if certificate and any(value is not None for value in said.values()):
         other = next(name for name, value in said.items() if value is not None)
         raise InputError(f"--certificate decides codec and target; leave {other} out")
@@ -131,6 +161,8 @@ def command(
     chosen = maps.choose(each, workers, scheduler)
     if frames and certificate:
         raise InputError("--certificate speaks of volumes; leave it or --frames out")
+    if frames and roi is not None:
+        raise InputError("--roi speaks of volumes; leave it or --frames out")
     pairs = frame_destinations(sources, output, form) if frames else destinations(sources, output, form)
     receipts: list[Receipt] = []
     status, failed = DONE, 0
@@ -151,7 +183,6 @@ def command(
                         progress=progress,
                     )
                 else:
-                    assert target is not None
                     receipt = compress(
                         source,
                         place,
@@ -164,6 +195,11 @@ def command(
                         force=force,
                         allow_lossy_again=allow_lossy_again,
                         frames=frames,
+                        roi=roi,
+                        inside=inside,
+                        outside=outside,
+                        roi_grow=roi_grow,
+                        roi_threshold=roi_threshold,
                         progress=progress,
                     )
             receipts.append(receipt)
@@ -325,6 +361,25 @@ def stem(source: str) -> str:
     return Path(name).stem if Path(source).is_file() else name
 
 
+def region_pairs(regions: Mapping[str, Any], peak: str, unit: str) -> list[tuple[str, str]]:
+    """What a receipt says of inside and outside, for say_pairs()."""
+    from slimscan.cli.say import size
+
+    found = []
+    about = regions["region"]
+    grown = f", grown {about['grow']}" if about.get("grow") else ""
+    found.append(("region", f"{about['name'] or 'unnamed'} of {about['source'] or 'an array'}{grown}"))
+    for name in ("inside", "outside"):
+        part = regions[name]
+        text = size(part["bytes"])
+        if "voxels" in part:
+            psnr = "nothing differs" if part["identical"] else f"{part['psnr_db']:.2f} dB (peak {peak})"
+            real = f" ({part['max_abs_error_real']:g} {unit})" if unit and part.get("max_abs_error_real") else ""
+            text = f"{part['voxels']} voxels, {psnr}, largest error {part['max_abs_error']:g}{real}, {text}"
+        found.append((name, text))
+    return found
+
+
 def _tell(receipt: Receipt) -> None:
     from slimscan.cli.say import say_pairs, say_table, size
 
@@ -347,6 +402,8 @@ def _tell(receipt: Receipt) -> None:
         pairs += told(receipt.policy)
     if receipt.history is not None and receipt.history["lossy_before"]:
         pairs.append(("history", f"compressed with loss before: {receipt.history['why']}"))
+    if receipt.regions is not None:
+        pairs += region_pairs(receipt.regions, receipt.peak, receipt.unit)
     say_pairs(pairs)
     for check in receipt.checks:
         print(f"  {'ok  ' if check.passed else 'FAIL'}  {check.name}: asked {check.asked}, got {check.got}")

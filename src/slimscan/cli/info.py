@@ -65,6 +65,10 @@ def _tell(receipt: dict[str, Any]) -> None:
         same = "nothing differs" if receipt["identical"] else f"{receipt['psnr_db']:.2f} dB (peak {receipt['peak']})"
         pairs += [("PSNR", same), ("largest error", f"{receipt['max_abs_error']:g} stored units")]
         pairs += [("source sha256", receipt["sha256"])]
+    if receipt.get("regions"):
+        from slimscan.cli.compress import region_pairs
+
+        pairs += region_pairs(receipt["regions"], receipt["peak"], receipt.get("unit", ""))
     pairs.append(("made with", ", ".join(f"{name} {version}" for name, version in receipt["versions"].items())))
     say_pairs([(f"  {name}", str(value)) for name, value in pairs])
     for sentence in receipt.get("notes", ()):

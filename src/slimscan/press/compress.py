@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,20 @@ from slimscan.child import Limits, apart
 from slimscan.codecs import codec as find_codec
 from slimscan.each import Each, threads
 from slimscan.errors import CheckFailed, InputError
-from slimscan.nouns import Lossless, MaxError, Peak, Policy, Psnr, Ratio, Receipt, Setting, Target, Volume
+from slimscan.nouns import (
+    Apart,
+    Lossless,
+    MaxError,
+    Peak,
+    Policy,
+    Psnr,
+    Ratio,
+    Receipt,
+    Region,
+    Setting,
+    Target,
+    Volume,
+)
 from slimscan.press import policy
 from slimscan.press.allot import Found
 from slimscan.press.asked import Asked, settled, size_checks
@@ -26,6 +39,9 @@ from slimscan.press.outputs import Kind, Written, admit_codec, guess_overhead, k
 from slimscan.press.padding import with_room
 from slimscan.press.probe import Job, Piece, Prober, run_job
 from slimscan.press.receipt import setting_text, sign, travelling
+from slimscan.press.roi import admit_region, codec_for, on_volume, region_on, roi_target, voxels_inside
+from slimscan.press.roi_proof import region_checks, region_numbers, region_setting, region_size_checks
+from slimscan.press.roi_settle import prober_for, settle_roi
 from slimscan.press.scheme import Scheme
 from slimscan.press.search import Curve
 from slimscan.press.staging import admit_output, room, staged
@@ -59,7 +75,7 @@ def compress(
     source: str | Path | Volume,
     output: str | Path,
     *,
-    target: Target | Policy,
+    target: Target | Policy | None = None,
     codec: str | None = None,
     per: Per = "volume",
     peak: Peak = "stored",
@@ -69,6 +85,11 @@ def compress(
     allow_lossy_again: bool = False,
     untrusted: bool | Limits = False,
     frames: bool = False,
+    roi: str | Region | None = None,
+    inside: str | None = None,
+    outside: str | None = None,
+    roi_grow: str = "",
+    roi_threshold: float | None = None,
     progress: Progress | None = None,
 ) -> Receipt:
     """Compress an image to a target, read it back, and return everything that was measured.
@@ -79,11 +100,15 @@ def compress(
     decoded by child processes under limits. frames: the source is one DICOM file whose frames may make no volume.
     allow_lossy_again: an image that was compressed with loss before may be so once
     more; slimscan.press.history says how that is known.
+    roi: a region of interest, as text (slimscan.press.where) or made already; then `outside` says what happens outside it
+    and `inside` what must be kept within (slimscan.press.roi has the words; both in place of a target), or the target is a
+    Ratio for the whole file. roi_grow, roi_threshold: of a region named by text.
 
     Raises InputError, LayoutRefused, TargetUnreachable or OutputError before anything stands at `output`, and
     CheckFailed when what was read back is not what was promised; nothing is left at `output` then either.
     """
     started = time.perf_counter()
+    target = roi_target(roi, target, inside, outside, peak, per, codec, roi_grow, roi_threshold)
     if isinstance(target, Policy):
         codec = policy.codec_for(target, codec)
     else:
@@ -102,6 +127,11 @@ def compress(
     seen = survey(volume, threads())
     if kind == "dicom" and not _keeps_all(target):
         volume, seen = with_room(volume, seen)
+    region = None
+    if isinstance(target, Apart):
+        target = on_volume(target, volume)
+        assert roi is not None
+        region = region_on(roi, volume, roi_grow, roi_threshold, bool(untrusted))
     case = Case(
         volume,
         seen,
@@ -112,7 +142,10 @@ def compress(
         dicom=kind == "dicom",
         spool_folder=place.parent,
         progress=None if progress is None else (lambda done: progress("encoding", done, slices)),
+        region=region,
     )
+    if region is not None:
+        return _apart(case, kind, place, codec, peak, verify, force, started, asked, untrusted)
     _admit_lossy(volume, case.target)
     if isinstance(target, Psnr):
         peak = target.peak
@@ -124,6 +157,33 @@ def compress(
             choice = choose_codec(case, kind, lambda scheme: _guess(order, case, scheme))
             return _press(replace(order, candidates=choice.table), case, choice.prober, choice.curve)
         return _press(order, case, prober_of(case, name or _default(case)))
+
+
+def _apart(
+    case: Case,
+    kind: Kind,
+    place: Path,
+    codec: str | None,
+    peak: Peak,
+    verify: bool,
+    force: bool,
+    started: float,
+    asked: Asked,
+    untrusted: bool | Limits,
+) -> Receipt:
+    """compress() with a region."""
+    found = find_codec(codec or codec_for(case.target, kind))
+    admit_codec(kind, found.name, place)
+    admit_region(kind, found.name, place)
+    _admit_lossy(case.volume, case.target)
+    case = replace(case, envelope=kind == "box" or (kind == "pixels" and found.lossy))
+    case = replace(case, plain=not case.envelope)
+    if kind == "dicom":
+        kept = f"the region {case.region.name or 'of interest'} kept ({case.target})" if case.region else ""
+        case = replace(case, volume=replace(case.volume, about={**case.volume.about, "region_kept": kept}))
+    order = Order(place, kind, case.target, peak, verify, force, started, asked=asked)
+    with room(place), apart(untrusted):
+        return _press(order, case, prober_for(case, found.name))
 
 
 def _keeps_all(target: Target) -> bool:
@@ -145,9 +205,14 @@ def _press(order: Order, case: Case, prober: Prober, known: Curve | None = None)
         for attempt in range(TRIES):
             case = replace(case, overhead=extra)
             most = isinstance(case.target, Ratio) and case.target.most
-            pieces, found = (settle_most if most else settle)(case, prober, known)
+            inner: int | None = None
+            found: Found | None
+            if case.region is not None:
+                pieces, found, inner = settle_roi(case, prober)
+            else:
+                pieces, found = (settle_most if most else settle)(case, prober, known)
             with staged(order.output, order.force) as stage:
-                receipt = _write(order, case, prober, pieces, found, stage.path)
+                receipt = _write(order, case, prober, pieces, found, stage.path, inner)
                 failed = [check for check in receipt.checks if not check.passed]
                 miscounted = order.kind != "pixels" and [c for c in failed if c.name == "ratio"] == failed != []
                 if not failed:
@@ -163,7 +228,16 @@ def _press(order: Order, case: Case, prober: Prober, known: Curve | None = None)
     raise AssertionError("the loop returns or raises")
 
 
-def _write(order: Order, case: Case, prober: Prober, pieces: list[Piece], found: Found | None, hidden: Path) -> Receipt:
+def _write(
+    order: Order,
+    case: Case,
+    prober: Prober,
+    pieces: list[Piece],
+    found: Found | None,
+    hidden: Path,
+    inner: int | None = None,
+) -> Receipt:
+    """inner: bytes of a region's inside."""
     volume, scheme = case.volume, prober.scheme
     values = found.values if found else (_given(order.target),) * len(pieces)
     written: Written
@@ -173,35 +247,70 @@ def _write(order: Order, case: Case, prober: Prober, pieces: list[Piece], found:
         if found is None and not (order.kind == "dicom" and scheme.codec in WHOLE):
             prober.run(pieces, values)
         keys = list(zip(pieces, values, strict=True))
-        exact = all(value is None for value in values)
-        setting = setting_text(scheme.codec, values)
-        fetch: Callable[[int], bytes] = lambda index: prober.spool.get(keys[index])  # noqa: E731
+        exact = all(value is None for value in values) and case.region is None
+        setting = _setting(case, prober, values)
+        fetch: Callable[[int], bytes] = lambda index: prober.payload(*keys[index])  # noqa: E731
         written = write_other(order.kind, hidden, volume, scheme, fetch, exact, setting)
     peak = case.peak(order.peak)
     measured: Measured | None = None
     if order.verify:
-        measured = measure(volume, written.decode, pieces, threads(), scheme.background)
-    promised = checks(order.target, measured, peak, str(order.peak), case.per) if measured else []
+        measured = measure(volume, written.decode, pieces, threads(), _kept(case, scheme), case.region)
+    if measured and case.region is not None:
+        promised = region_checks(case, scheme, measured)
+    else:
+        promised = checks(order.target, measured, peak, str(order.peak), case.per) if measured else []
     if order.asked is not None and measured is not None:
         promised = order.asked.in_words(promised, measured.worst)
     promised = [*promised, *written.checks]
     receipt = sign(order, case, scheme, values, prober.log, written.payload_bytes, measured, promised)
     receipt = replace(receipt, notes=written.notes)
+    sizes = (0, 0)
+    if inner is not None:
+        inner = min(inner, written.payload_bytes)
+        sizes = (inner, written.payload_bytes - inner)
+        numbers = region_numbers(case, measured, sizes, peak)
+        receipt = replace(receipt, setting=_setting(case, prober, values), regions=numbers)
     if order.asked is not None:
         receipt = order.asked.onto(receipt, pieces, found, case)
     written.finish(travelling(receipt, measured))
     receipt = receipt.on_disk(_size(hidden))
-    promised = [*promised, *size_checks(case, pieces, found, receipt, order.kind == "pixels", scheme)]
+    if inner is None:
+        promised = [*promised, *size_checks(case, pieces, found, receipt, order.kind == "pixels", scheme)]
+    else:
+        assert case.region is not None
+        outer = case.seen.samples - voxels_inside(case.region) * (case.volume.shape[3] if len(volume.shape) == 4 else 1)
+        ratio = receipt.ratio_payload if order.kind == "pixels" else receipt.ratio
+        nothing_lost = all(value is None for value in values) and (prober.treat is None or prober.treat.searched)
+        promised = [*promised, *region_size_checks(case, sizes, outer, ratio, nothing_lost)]
     seconds = time.perf_counter() - order.started
     speed = receipt.raw_bytes / 1e6 / seconds
     return replace(receipt, checks=tuple(promised), seconds=seconds, megabytes_per_second=speed)
+
+
+def _setting(case: Case, prober: Prober, values: Sequence[float | None]) -> str:
+    """What the receipt and DICOM's block call the setting."""
+    treat = prober.treat
+    if treat is None or not treat.searched:
+        text = setting_text(prober.scheme.codec, values)
+    else:
+        told = sorted({"exact" if value is None else f"{value:.4g}" for value in values})
+        text = (
+            setting_text(prober.scheme.codec, [treat.near])
+            + f" after {treat.kind} {'..'.join([told[0], *told[1:][-1:]])}"
+        )
+    return text if case.region is None else region_setting(case, prober.scheme, text, treat.kind if treat else "")
+
+
+def _kept(case: Case, scheme: Scheme) -> float | None:
+    """The background that must have come back exactly."""
+    return scheme.background if case.region is None or case.envelope else case.seen.background
 
 
 def _payloads(case: Case, prober: Prober, pieces: list[Piece], found: Found | None) -> Iterator[bytes]:
     """The chunks in order: from the spool after a search, else encoded as they are written."""
     if found is not None:
         for piece, value in zip(pieces, found.values, strict=True):
-            yield prober.spool.get((piece, value))
+            yield prober.payload(piece, value)
         return
     value = _given(case.target)
     jobs = (Job(prober.scheme, case.volume.slices(*piece), value, False) for piece in pieces)

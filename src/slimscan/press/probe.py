@@ -18,7 +18,7 @@ import numpy as np
 from slimscan.each import Each
 from slimscan.nouns import Pixels, Region, Volume
 from slimscan.press.roi_treat import Treat, treated
-from slimscan.press.scheme import Scheme, decode, encode, head_of, prepare
+from slimscan.press.scheme import Scheme, decode, encode, head_of, prepare, with_inside
 
 Piece = tuple[int, int]  # slices start..stop-1
 
@@ -105,6 +105,7 @@ class Prober:
     progress: Any = None
     region: Region | None = None
     treat: Treat | None = None
+    insides: dict[Piece, int] = field(default_factory=dict)
 
     def run(self, pieces: Sequence[Piece], values: Sequence[float | None], *, spool: bool = True) -> list[Sample]:
         """The sample of every piece at its value; only what is not known yet is encoded."""
@@ -138,6 +139,19 @@ class Prober:
         if wanted:
             self._note(pieces, values, out, len(wanted))
         return out
+
+    def keep_inside(self, piece: Piece, where: bytes, correction: bytes) -> None:
+        """Remember what code_region() gave for a piece, in place of what was there."""
+        self.insides[piece] = len(where)
+        self.spool.put((piece, "inside"), where + correction)
+
+    def payload(self, piece: Piece, value: float | None) -> bytes:
+        """The whole chunk of a piece that was run at that value."""
+        base = self.spool.get((piece, value))
+        if piece not in self.insides:
+            return base
+        kept, length = self.spool.get((piece, "inside")), self.insides[piece]
+        return with_inside(base, kept[:length], kept[length:])
 
     def _note(
         self, pieces: Sequence[Piece], values: Sequence[float | None], out: Sequence[Sample], encoded: int
@@ -183,6 +197,12 @@ class Spool:
 
     def __contains__(self, key: Any) -> bool:
         return key in self._places
+
+    def forget(self) -> None:
+        """Drop every key."""
+        with self._lock:
+            self._places.clear()
+            self._end = 0
 
     def put(self, key: Any, payload: bytes) -> None:
         """Keep the payload."""

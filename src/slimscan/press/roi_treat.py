@@ -3,7 +3,8 @@
 wavelet   for codecs of the reversible 5/3 wavelet (JPEG 2000, HTJ2K): its coefficients, which those codecs store, are
           quantised wherever no voxel of the region hangs on them. What comes back from coarse integers has the same coarse
           integers for coefficients, so zeros stay zeros. It is what Maxshift (ISO/IEC 15444-1 annex H) promises, in pixels.
-levels    for all others: values become multiples of 2n + 1 above the smallest
+levels    for all others: values become multiples of 2n + 1 above the smallest; for an error of n + 1/4 the upper quarter of
+          every slice those of 2n + 3
 constant  one value outside
 coarse    the finest levels of the wavelet are left out: fewer resolutions
 
@@ -60,7 +61,7 @@ def knob_of(kind: Kind, low: float, high: float) -> Knob:
     top = max(4.0, 2.0 * (high - low))
     if kind == "wavelet":
         return Knob("step", "stored units", 1.0, top, finer="low", scale="log")
-    return Knob("error", "stored units", 1.0, max(2.0, math.floor(top / 4)), finer="low", step=1.0, scale="log")
+    return Knob("error", "stored units", 1.0, max(2.0, math.floor(top / 4)), finer="low", step=1 / 16, scale="log")
 
 
 def treated(treat: Treat, pixels: Pixels, inside: Mask | None, value: float | None = None) -> Pixels:
@@ -102,7 +103,10 @@ def _stepped(pixels: Pixels, low: float, bound: float) -> Pixels:
     """Multiples of 2 * bound + 1 above low, at most `bound` away; of 2 * bound for floats."""
     if pixels.dtype.kind == "f":
         return np.asarray(low + np.rint((pixels - low) / (2 * bound)) * (2 * bound))
-    n, first = math.floor(bound), int(low)
+    rows, first = pixels.shape[1], int(low)
+    n = np.full((rows, 1), math.floor(bound), np.int64)
+    n[: round(rows * (bound - math.floor(bound)))] += 1
+    n = n.reshape(1, rows, *[1] * (pixels.ndim - 2))
     return np.asarray((pixels.astype(np.int64) - first + n) // (2 * n + 1) * (2 * n + 1) + first)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from slimscan.each import Each
 from slimscan.errors import CheckFailed, CodecError
-from slimscan.nouns import Check, Lossless, MaxError, Pixels, Psnr, Ratio, Target, Volume
+from slimscan.nouns import Check, Lossless, MaxError, Pixels, Psnr, Ratio, Region, Target, Volume
 from slimscan.press.goal import PSNR_TOLERANCE_DB, RATIO_TOLERANCE
 from slimscan.press.probe import Piece, errors
 
@@ -19,10 +19,24 @@ Fetch = Callable[[int], tuple[Callable[[], Pixels], Pixels]]
 
 
 @dataclass(frozen=True, slots=True)
+class Share:
+    """Errors of a part of the image, in stored units. samples: voxels x colours of it; mse is 0 for none."""
+
+    samples: int
+    mse: float
+    worst: float
+
+    def psnr_db(self, peak: float) -> float:
+        """As Measured has it."""
+        return 10 * math.log10(peak**2 / self.mse) if self.mse > 0 else math.inf
+
+
+@dataclass(frozen=True, slots=True)
 class Measured:
     """Errors in stored units over all samples. sha256: of the source's stored samples, C order, little endian.
 
-    decoded_sha256: the same of what came back. background_kept: None when there was no background to keep.
+    decoded_sha256: the same of what came back. background_kept: None when there was no background to keep. inside, outside:
+    of a region, None without one.
     """
 
     mse: float
@@ -31,6 +45,8 @@ class Measured:
     sha256: str
     decoded_sha256: str
     background_kept: bool | None
+    inside: Share | None = None
+    outside: Share | None = None
 
     def psnr_db(self, peak: float) -> float:
         """10 log10(peak**2 / mse) in dB; infinite when nothing differs."""
@@ -38,14 +54,21 @@ class Measured:
 
 
 def measure(
-    volume: Volume, decode: Callable[[int], Pixels], pieces: Sequence[Piece], each: Each, background: float | None
+    volume: Volume,
+    decode: Callable[[int], Pixels],
+    pieces: Sequence[Piece],
+    each: Each,
+    background: float | None,
+    region: Region | None = None,
 ) -> Measured:
     """Decode every piece from what lies on the disk and compare. decode: index of a piece -> its stored pixels.
+
+    region: count its inside apart.
 
     CheckFailed when a piece does not decode, or comes back in another shape or type.
     """
 
-    def compare(index: int) -> tuple[float, float, bytes, bytes, bool]:
+    def compare(index: int) -> tuple[float, float, bytes, bytes, bool, tuple[int, float, float]]:
         source = volume.slices(*pieces[index])
         try:
             decoded = decode(index)
@@ -57,30 +80,44 @@ def measure(
                 f"they were {source.shape} {source.dtype}"
             )
         kept = background is None or bool(((decoded == background) | (source != background)).all())
-        return *errors(source, decoded), _little(source), _little(decoded), kept
+        within = (0, 0.0, 0.0)
+        if region is not None:
+            inside = region.inside(*pieces[index])
+            picked = source[inside]
+            within = (picked.size, *errors(picked, decoded[inside]))
+            source_out, decoded_out = source[~inside], decoded[~inside]
+        else:
+            source_out, decoded_out = source, decoded
+        return *errors(source_out, decoded_out), _little(source), _little(decoded), kept, within
 
     sums, worst, kept = [], 0.0, True
     source_hash, decoded_hash = hashlib.sha256(), None
-    samples = 0
-    for sse, largest, source, decoded, chunk_kept in each(compare, range(len(pieces))):
+    samples, picked, picked_sums, picked_worst = 0, 0, [], 0.0
+    for sse, largest, source, decoded, chunk_kept, within in each(compare, range(len(pieces))):
         if decoded_hash is None and decoded != source:
             decoded_hash = source_hash.copy()  # up to here both are the same: hashed once
         if decoded_hash is not None:
             decoded_hash.update(decoded)
         sums.append(sse)
+        picked += within[0]
+        picked_sums.append(within[1])
+        picked_worst = max(picked_worst, within[2])
         worst = max(worst, largest)
         kept = kept and chunk_kept
         samples += len(source)
         source_hash.update(source)
     samples //= np.dtype(volume.pixels.dtype).itemsize
     same = decoded_hash is None
+    total = math.fsum([*sums, *picked_sums])
     return Measured(
-        math.fsum(sums) / samples,
-        worst,
+        total / samples,
+        max(worst, picked_worst),
         same,
         source_hash.hexdigest(),
         (decoded_hash or source_hash).hexdigest(),
         None if background is None else kept,
+        None if region is None else Share(picked, math.fsum(picked_sums) / max(1, picked), picked_worst),
+        None if region is None else Share(samples - picked, math.fsum(sums) / max(1, samples - picked), worst),
     )
 
 

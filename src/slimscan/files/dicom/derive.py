@@ -46,12 +46,13 @@ def derive(
     method: str | None,
     lossy: bool,
     copy: str = "",
+    more: str = "",
 ) -> None:
     """Turn the source's data set into that of a derived instance, in place.
 
     digest, series: hashes of the new pixel data of the instance and of the series. ratio, method: of this generation;
     None leaves the parallel lists as they are. lossy False: the values changed without a lossy codec (YBR to RGB).
-    copy: what was done instead, when every value stayed as it was (exact recoding under new UIDs).
+    copy: what was done instead, when every value stayed as it was (exact recoding under new UIDs). more: a remark on it.
     """
     from pydicom.dataset import Dataset
     from pydicom.sequence import Sequence
@@ -64,7 +65,7 @@ def derive(
     evidence = _evidence(found, source) if "SharedFunctionalGroupsSequence" in found else None
     found.SOPInstanceUID = uid("instance", str(found.SOPInstanceUID), digest)
     found.SeriesInstanceUID = uid("series", str(found.get("SeriesInstanceUID", "")), series)
-    said = f"slimscan: {copy}" if copy else _sentence(ratio, method, lossy)
+    said = f"slimscan: {copy}" if copy else _sentence(ratio, method, lossy) + (f", {more}" if more else "")
     suffix = " lossy" if lossy else " lossless" if copy else " RGB"
     old = str(found.get("SeriesDescription", "") or "")
     if not old.endswith(suffix.strip()):

@@ -207,6 +207,7 @@ def _write(
                             ratio=mean if method else None,
                             method=method,
                             lossy=change == "lossy",
+                            more=str(volume.about.get("region_kept", "")),
                         )
                 _describe(found, volume, stream, padding_range, instance.source is None)
                 target = path if single else path / instance.name
