@@ -79,9 +79,10 @@ class Page:
         """The value of an expression as soon as it is true."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            value = self.run(script)
-            if value:
-                return value
+            with contextlib.suppress(RuntimeError):  # the page is not there yet
+                value = self.run(script)
+                if value:
+                    return value
             time.sleep(0.05)
         raise TimeoutError(f"{script} did not come true; the page says: {self.run('document.body.innerText')}")
 
