@@ -63,6 +63,8 @@ def run_job(job: Job) -> tuple[bytes, float, float]:
         return payload, float("nan"), float("nan")
     if value is None and treat is None and scheme.grid.exact:
         return payload, 0.0, 0.0
+    if ready.empty and scheme.inside is not None:  # background and region only
+        return payload, 0.0, 0.0
     if coded is None and scheme.grid.exact and scheme.inside is None:
         back = pixels
     else:

@@ -16,11 +16,11 @@ from slimscan.codecs import codec as find_codec
 from slimscan.errors import InputError, TargetUnreachable
 from slimscan.nouns import Apart, Codec, Lossless, MaxError, Pixels, Psnr, Ratio, Region, Setting
 from slimscan.nouns.image import Lazy
-from slimscan.press.allot import Found
+from slimscan.press.allot import Found, allot
 from slimscan.press.choose import Case, goal_of, part_of, scheme_of, searched
 from slimscan.press.goal import Goal, bytes_goal
 from slimscan.press.grid import Grid
-from slimscan.press.probe import Piece, Prober
+from slimscan.press.probe import Piece, Prober, Sample
 from slimscan.press.roi import voxels_inside
 from slimscan.press.roi_code import quantised, restored
 from slimscan.press.roi_treat import WAVELET_CODECS, Kind, Treat, knob_of
@@ -30,6 +30,7 @@ from slimscan.press.store import chunk_pieces
 
 FLOOR = 10  # the outside of --ratio R is never coded at more than this times R
 PARTS = 256  # of a chunk's inside: how finely its mean error is met
+HALVINGS = 10  # of what a search left open
 WORTH = 0.99  # a base with the region filled must be this much smaller, or it shows the region too
 
 
@@ -207,11 +208,15 @@ def settle_roi(case: Case, prober: Prober) -> tuple[list[Piece], Found, int]:
         return pieces, Found(values, tuple(prober.run(pieces, values))), inner
     voxels = voxels_inside(region)
     samples = case.seen.samples // max(1, int(np.prod(case.volume.shape[:3]))) * (int(np.prod(region.shape)) - voxels)
-    if not samples:
+    if not samples and not isinstance(outside, MaxError):
         raise TargetUnreachable(
             f"{case.volume.source}: the region is the whole image; --outside {outside} has nothing to act on"
         )
     beside = 0 if case.envelope else inner
+    if not samples:
+        knob = find_codec(prober.scheme.codec).knob
+        values = (None if prober.treat is not None or knob is None else Axis(knob).value(0.0),) * len(pieces)
+        return pieces, Found(values, tuple(prober.run(pieces, values))), inner
     apart = replace(case, target=outside, seen=replace(case.seen, samples=samples), overhead=-beside)
     goal = goal_of(apart)
     assert goal is not None
@@ -226,7 +231,45 @@ def _search(case: Case, prober: Prober, goal: Goal, words: str) -> Found:
     try:
         return searched(case, found, prober, goal)
     except TargetUnreachable as error:
+        closer = _closer(prober, found, goal)
+        if closer is not None:
+            return closer
         raise TargetUnreachable(str(error).replace(": --", f": {words}", 1)) from None
+
+
+def _closer(prober: Prober, found: Codec, goal: Goal) -> Found | None:
+    """Halve what lies between the two values that a search ended with: the curve of a treatment is no straight line.
+
+    None where there are no two values, or nothing between them.
+    """
+    pieces = chunk_pieces(prober.volume.shape[0], prober.scheme.depth)
+    if found.knob is None or goal.measure == "worst":
+        return None
+    axis = Axis(found.knob)
+    tried: dict[float, list[Sample]] = {}
+    for value in {value for _, value in prober.samples if value is not None}:
+        if all((piece, value) in prober.samples for piece in pieces):
+            tried[axis.place(value)] = [prober.samples[piece, value] for piece in pieces]
+    for _ in range(HALVINGS):
+        allowed = [place for place, samples in tried.items() if goal.of(samples) <= goal.limit]
+        forbidden = [place for place, samples in tried.items() if goal.of(samples) > goal.limit]
+        if not allowed or not forbidden:
+            return None
+        near, far = min(
+            ((one, other) for one in allowed for other in forbidden), key=lambda pair: abs(pair[0] - pair[1])
+        )
+        middle = axis.place(axis.value((near + far) / 2))
+        if middle in tried:
+            break
+        value = axis.value(middle)
+        tried[middle] = prober.run(pieces, [value] * len(pieces))
+        if goal.kept(goal.of(tried[middle])):
+            return Found((value,) * len(pieces), tuple(tried[middle]))
+    pairs: list[tuple[float | None, list[Sample]]] = [(axis.value(place), tried[place]) for place in sorted(tried)]
+    for number, samples in pairs:  # the spool keeps whole volumes only
+        prober.run(pieces, [number] * len(samples))
+    mixed = allot(goal, pairs)
+    return mixed if goal.kept(goal.of(mixed.samples)) else None
 
 
 def _bounds(case: Case, prober: Prober, pieces: Sequence[Piece]) -> list[tuple[int, int]]:

@@ -8,8 +8,8 @@ levels    for all others: values become multiples of 2n + 1 above the smallest; 
 constant  one value outside
 coarse    the finest levels of the wavelet are left out: fewer resolutions
 
-Coefficients of a subband are quantised by the largest power of two that the step allows, over the norm of its synthesis
-(as in OpenJPEG's opj_dwt_norms), with a dead zone of the step itself.
+Coefficients of a subband are quantised by the powers of two next to the step over the norm of its synthesis (as in
+OpenJPEG's opj_dwt_norms), with a dead zone of that step itself.
 """
 
 from __future__ import annotations
@@ -176,9 +176,11 @@ def _needed(kept: Mask, axis: int) -> Mask:
 def _dead(band: Any, step: float) -> Any:
     if step <= 1:
         return band
-    power = 1 << math.floor(math.log2(step))
+    level = math.log2(step)
+    power = np.full(band.shape, 1 << math.floor(level), np.int32)
+    power[: round(len(band) * (level - math.floor(level)))] *= 2  # from one power to the next little by little
     size = np.abs(band)
-    half = size // power * power + (power >> 1)
+    half = np.where(size < power, power * 3 // 4, size // power * power + power // 2)
     return np.where(size < step, 0, np.sign(band) * half)
 
 
