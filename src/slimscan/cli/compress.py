@@ -127,6 +127,9 @@ def command(
             help="ratio:R, max-error:N, psnr:DB, setting:CODEC@VALUE, calm, constant[:V], coarse:N; calm+ratio:R.",
         ),
     ] = None,
+    residual: Annotated[
+        bool, typer.Option("--residual", help="Beside it what restores the original bit for bit; .ozx and .zarr.")
+    ] = False,
     untrusted: Annotated[
         bool, typer.Option("--untrusted", help="Decode SRC in child processes with limits: it may be made to harm.")
     ] = False,
@@ -161,6 +164,8 @@ def command(
     chosen = maps.choose(each, workers, scheduler)
     if frames and certificate:
         raise InputError("--certificate speaks of volumes; leave it or --frames out")
+    if certificate and residual:
+        raise InputError("--certificate decides what is written; leave it or --residual out")
     if frames and roi is not None:
         raise InputError("--roi speaks of volumes; leave it or --frames out")
     pairs = frame_destinations(sources, output, form) if frames else destinations(sources, output, form)
@@ -200,6 +205,7 @@ def command(
                         outside=outside,
                         roi_grow=roi_grow,
                         roi_threshold=roi_threshold,
+                        residual=residual,
                         progress=progress,
                     )
             receipts.append(receipt)
@@ -387,8 +393,14 @@ def _tell(receipt: Receipt) -> None:
     pairs = [
         ("setting", receipt.setting),
         ("size", f"{size(receipt.file_bytes)} of {size(receipt.raw_bytes)} raw"),
-        ("ratio", f"{receipt.ratio:.2f} on disk, {receipt.ratio_payload:.2f} for the encoded chunks alone"),
+        (
+            "ratio",
+            f"{receipt.ratio:.2f} {'for the base' if receipt.residual_bytes else 'on disk'}, {receipt.ratio_payload:.2f} for the encoded chunks alone",
+        ),
     ]
+    if receipt.residual_bytes is not None:
+        both = f"{size(receipt.residual_bytes)} more restore the original: ratio {receipt.ratio_exact:.2f} with them"
+        pairs.append(("residual", both))
     if receipt.mse is not None:
         psnr = "nothing differs" if receipt.identical else f"{receipt.psnr_db:.2f} dB (peak {receipt.peak})"
         real = f" ({receipt.max_abs_error_real:g} {receipt.unit})" if receipt.unit else ""

@@ -16,6 +16,8 @@ The header of the source comes back byte for byte where the format is the source
   slimscan decompress ct.ozx -o ct.nii.gz
 
   slimscan decompress stack.ozx -o stack.ome.tif
+
+  slimscan decompress ct.ozx -o ct.nii --exact
 """
 
 
@@ -30,6 +32,9 @@ def command(
     untrusted: Annotated[
         bool, typer.Option("--untrusted", help="Decode SRC in child processes with limits: it may be made to harm.")
     ] = False,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="The original, bit for bit: of a file that `compress --residual` wrote.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> int:
     """Decode one image."""
@@ -37,7 +42,7 @@ def command(
     from slimscan.press.decompress import decompress
 
     with bar(Path(source).name) as progress:
-        done = decompress(source, output, force=force, untrusted=untrusted, progress=progress)
+        done = decompress(source, output, force=force, untrusted=untrusted, exact=exact, progress=progress)
     if as_json:
         say_json(done)
     else:

@@ -39,6 +39,10 @@ def command(
         ("spacing", f"{spacing} mm (z, y, x)"),
         ("size", f"{size(facts['file_bytes'])} of {size(facts['raw_bytes'])} raw, ratio {facts['ratio']:.2f} on disk"),
     ]
+    if facts["residual_bytes"] is not None:
+        base = f"ratio {facts['raw_bytes'] / facts['base_bytes']:.2f}"
+        told = f"{size(facts['base_bytes'])} base ({base}) and {size(facts['residual_bytes'])} residual"
+        pairs.append(("exact inside", f"{told}; `slimscan decompress --exact` restores the original"))
     if (facts["slope"], facts["intercept"]) != (1.0, 0.0):
         pairs.append(("real value", f"{facts['slope']:g} x stored + {facts['intercept']:g} {facts['unit']}".rstrip()))
     if facts["padding"] is not None:

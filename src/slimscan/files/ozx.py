@@ -23,6 +23,9 @@ from slimscan.errors import ChecksumError, NotReadable
 from slimscan.files.guard import reading
 
 SHARD = "0/c/"
+RESIDUAL = "residual/"
+RESIDUAL_JSON = "residual/zarr.json"
+RESIDUAL_SHARD = "residual/c/"
 CRC_BYTES = 4
 MOST_BESIDE = 256 << 20  # bytes of metadata, unpacked
 EPOCH = (1980, 1, 1, 0, 0, 0)  # one date for every entry: the same input gives the same bytes
@@ -47,6 +50,8 @@ class Writer:
         self.path = path
         self.places: list[tuple[int, int]] = []  # (offset, length) of every chunk, once the shard is written
         self.shard_path = path
+        self.beside: list[tuple[int, int]] = []  # the same of the residual's shard
+        self.beside_path = path
         self._zip = (
             None if path.suffix.lower() == ".zarr" or path.is_dir() else zipfile.ZipFile(path, "w", zipfile.ZIP_STORED)
         )
@@ -73,23 +78,40 @@ class Writer:
 
     def shard(self, name: str, chunks: Iterable[bytes]) -> int:
         """The shard, chunk by chunk as they come, each with its checksum; returns the bytes of the chunks alone."""
+        payload, self.shard_path, self.places = self._shard(name, chunks)
+        return payload
+
+    def residual(self, described: bytes, name: str, chunks: Iterable[bytes]) -> int:
+        """The array "residual": its zarr.json and its shard; returns the bytes that it adds to the container."""
+        self.entry(RESIDUAL_JSON, described)
+        payload, self.beside_path, self.beside = self._shard(name, chunks)
+        shard = payload + len(self.beside) * (CRC_BYTES + 16) + CRC_BYTES
+        zipped = sum(ENTRY_BYTES + 2 * len(one) for one in (RESIDUAL_JSON, name)) + 20 if self._zip is not None else 0
+        return len(described) + shard + zipped
+
+    def _shard(self, name: str, chunks: Iterable[bytes]) -> tuple[int, Path, list[tuple[int, int]]]:
+        """(bytes of the chunks alone, where they lie, place of each)."""
+        places: list[tuple[int, int]] = []
         if self._zip is not None:
             info = _info(name)
             with self._zip.open(info, "w", force_zip64=True) as out:
-                payload = _write_shard(out, chunks, self.places)
+                payload = _write_shard(out, chunks, places)
             start = info.header_offset + 30 + len(name) + 20  # zip64 sizes take 20 bytes of the local header
-            self.places = [(start + offset, length) for offset, length in self.places]
             assert self._zip.fp is not None
             self._zip.fp.flush()
-            return payload
-        self.shard_path = self.path / name
-        self.shard_path.parent.mkdir(parents=True, exist_ok=True)
-        with self.shard_path.open("wb") as file:
-            return _write_shard(file, chunks, self.places)
+            return payload, self.path, [(start + offset, length) for offset, length in places]
+        path = self.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file:
+            return _write_shard(file, chunks, places), path, places
 
     def written(self, index: int) -> bytes:
         """The payload of a chunk, read back from the disk; ChecksumError when it is not what was written."""
         return read_chunk(self.shard_path, *self.places[index], index)
+
+    def written_beside(self, index: int) -> bytes:
+        """The payload of a chunk of the residual, read back likewise."""
+        return read_chunk(self.beside_path, *self.beside[index], index, "residual chunk")
 
 
 def overhead(entries: Mapping[str, int], chunks: int, *, zipped: bool) -> int:
@@ -123,8 +145,28 @@ def _write_shard(out: IO[bytes], chunks: Iterable[bytes], places: list[tuple[int
 
 
 @dataclass(frozen=True)
+class Beside:
+    """The array "residual" of a container. array: its zarr.json. chunks: (offset, length) of every one in `shard_path`.
+
+    nbytes: what it adds to the container.
+    """
+
+    array: Mapping[str, Any]
+    shard_path: Path
+    chunks: tuple[tuple[int, int], ...]
+    nbytes: int
+
+    def chunk(self, index: int) -> bytes:
+        """The payload of one chunk; ChecksumError when its bytes are not those that were written."""
+        return read_chunk(self.shard_path, *self.chunks[index], index, "residual chunk")
+
+
+@dataclass(frozen=True)
 class Box:
-    """An opened container. root, array: the two zarr.json. chunks: (offset, length) of every chunk in `shard_path`."""
+    """An opened container. root, array: the two zarr.json. chunks: (offset, length) of every chunk in `shard_path`.
+
+    residual: what restores the original, None without one.
+    """
 
     path: Path
     root: Mapping[str, Any]
@@ -132,6 +174,7 @@ class Box:
     shard_path: Path
     chunks: tuple[tuple[int, int], ...]
     extras: Mapping[str, bytes]
+    residual: Beside | None = None
 
     def chunk(self, index: int) -> bytes:
         """The payload of one chunk, read alone; ChecksumError when its bytes are not those that were written."""
@@ -143,7 +186,7 @@ class Box:
         return sum(length - CRC_BYTES for _, length in self.chunks)
 
 
-def read_chunk(path: Path, offset: int, length: int, index: int) -> bytes:
+def read_chunk(path: Path, offset: int, length: int, index: int, what: str = "chunk") -> bytes:
     """One sealed chunk from a shard, its checksum checked and taken off."""
     with reading(path, "OME-Zarr"), path.open("rb", buffering=0) as file:
         file.seek(offset)
@@ -151,7 +194,7 @@ def read_chunk(path: Path, offset: int, length: int, index: int) -> bytes:
     payload, said = sealed[:-CRC_BYTES], sealed[-CRC_BYTES:]
     if len(sealed) != length or struct.pack("<I", google_crc32c.value(payload)) != said:
         raise ChecksumError(
-            f"{path}: chunk {index} is damaged (its checksum does not match); restore the file from a copy"
+            f"{path}: {what} {index} is damaged (its checksum does not match); restore the file from a copy"
         )
     return payload
 
@@ -196,37 +239,56 @@ def _open_zip(path: Path) -> Box:
         root = json.loads(archive.read("zarr.json"))
         array = json.loads(archive.read("0/zarr.json"))
         extras = {info.filename: archive.read(info) for info in small if info.filename.startswith("slimscan/")}
-        shard = next(info for info in _infos(archive) if info.filename.startswith(SHARD))
-        if shard.compress_type != zipfile.ZIP_STORED:
-            raise ValueError("its shard is not stored as it is")
-        with path.open("rb") as file:
-            file.seek(shard.header_offset)
-            header = file.read(30)
-            if header[:4] != b"PK\x03\x04":
-                raise ValueError("a zip entry does not begin where it should")
-            name, extra = struct.unpack("<HH", header[26:30])
-            start = shard.header_offset + 30 + name + extra
-            chunks = _index(file, start, shard.file_size, _count(array))
-    return Box(path, root, array, path, chunks, extras)
+        chunks = _stored_chunks(archive, path, SHARD, _count(array))
+        residual = None
+        if RESIDUAL_JSON in archive.namelist():
+            info = archive.getinfo(RESIDUAL_JSON)
+            if info.file_size > MOST_BESIDE:
+                raise ValueError(f"the description of its residual is more than {MOST_BESIDE} bytes")
+            beside = json.loads(archive.read(info))
+            held = [info for info in archive.infolist() if info.filename.startswith(RESIDUAL)]
+            added = sum(info.file_size + ENTRY_BYTES + 2 * len(info.filename) for info in held) + 20
+            places = _stored_chunks(archive, path, RESIDUAL_SHARD, _count(beside))
+            residual = Beside(beside, path, places, added)
+    return Box(path, root, array, path, chunks, extras, residual)
 
 
-def _infos(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
-    found = archive.infolist()
-    if not any(info.filename.startswith(SHARD) for info in found):
-        raise ValueError("it holds no pixels")
-    return found
+def _stored_chunks(archive: zipfile.ZipFile, path: Path, under: str, count: int) -> tuple[tuple[int, int], ...]:
+    """Where the chunks of the shard below `under` lie in the zip file."""
+    shard = next((info for info in archive.infolist() if info.filename.startswith(under)), None)
+    if shard is None:
+        raise ValueError(f"it holds no {'residual' if under == RESIDUAL_SHARD else 'pixels'}")
+    if shard.compress_type != zipfile.ZIP_STORED:
+        raise ValueError("its shard is not stored as it is")
+    with path.open("rb") as file:
+        file.seek(shard.header_offset)
+        header = file.read(30)
+        if header[:4] != b"PK\x03\x04":
+            raise ValueError("a zip entry does not begin where it should")
+        name, extra = struct.unpack("<HH", header[26:30])
+        return _index(file, shard.header_offset + 30 + name + extra, shard.file_size, count)
 
 
 def _open_folder(path: Path) -> Box:
     root = json.loads((path / "zarr.json").read_bytes())
     array = json.loads((path / "0" / "zarr.json").read_bytes())
-    shard = next((place for place in sorted((path / "0" / "c").rglob("*")) if place.is_file()), None)
-    if shard is None:
-        raise ValueError("it holds no pixels")
-    with shard.open("rb") as file:
-        chunks = _index(file, 0, shard.stat().st_size, _count(array))
+    shard, chunks = _folder_chunks(path / "0", _count(array))
     extras = {f"slimscan/{place.name}": place.read_bytes() for place in sorted((path / "slimscan").glob("*"))}
-    return Box(path, root, array, shard, chunks, extras)
+    residual = None
+    if (path / RESIDUAL_JSON).is_file():
+        beside = json.loads((path / RESIDUAL_JSON).read_bytes())
+        added = sum(place.stat().st_size for place in (path / "residual").rglob("*") if place.is_file())
+        residual = Beside(beside, *_folder_chunks(path / "residual", _count(beside)), added)
+    return Box(path, root, array, shard, chunks, extras, residual)
+
+
+def _folder_chunks(array: Path, count: int) -> tuple[Path, tuple[tuple[int, int], ...]]:
+    """The shard of an array in a folder, and where its chunks lie in it."""
+    shard = next((place for place in sorted((array / "c").rglob("*")) if place.is_file()), None)
+    if shard is None:
+        raise ValueError(f"it holds no {'pixels' if array.name == '0' else array.name}")
+    with shard.open("rb") as file:
+        return shard, _index(file, 0, shard.stat().st_size, count)
 
 
 def _count(array: Mapping[str, Any]) -> int:

@@ -132,7 +132,8 @@ class Receipt:
     the one of the image's header ("" when it names none). policy: the guideline that decided, None without one.
     history: what is known of earlier lossy generations, None when nothing was looked for. notes: what whoever opens the
     file should know, a sentence each. regions: with a region of interest what it is and numbers for inside and outside
-    apart, None without one.
+    apart, None without one. residual_bytes: of file_bytes, those that only restore the original, None without a residual;
+    ratio, ratio_bits and bits_per_voxel then count the others, and ratio_exact is raw_bytes / file_bytes.
     """
 
     source: str
@@ -168,13 +169,17 @@ class Receipt:
     history: Mapping[str, Any] | None = None
     notes: tuple[str, ...] = ()
     regions: Mapping[str, Any] | None = None
+    residual_bytes: int | None = None
+    ratio_exact: float | None = None
 
     def on_disk(self, file_bytes: int) -> Receipt:
-        """The receipt once the size of the whole output is known."""
+        """The receipt once the size of the whole output is known; ratios speak of what stands beside the residual."""
+        base = file_bytes - (self.residual_bytes or 0)
         return replace(
             self,
             file_bytes=file_bytes,
-            ratio=self.raw_bytes / file_bytes,
-            ratio_bits=self.samples * self.bits / (8 * file_bytes),
-            bits_per_voxel=8 * file_bytes / self.samples,
+            ratio=self.raw_bytes / base,
+            ratio_bits=self.samples * self.bits / (8 * base),
+            bits_per_voxel=8 * base / self.samples,
+            ratio_exact=None if self.residual_bytes is None else self.raw_bytes / file_bytes,
         )

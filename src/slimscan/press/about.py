@@ -12,6 +12,7 @@ from slimscan.errors import NotReadable
 from slimscan.files.ozx import is_box, open_box
 from slimscan.nouns import Volume
 from slimscan.press.open import lazy
+from slimscan.press.residual import described
 from slimscan.press.store import receipt_of
 
 
@@ -20,6 +21,8 @@ def about(path: str | Path) -> dict[str, Any]:
 
     path, shape (z, y, x[, c]), dtype, bits, spacing_mm (z, y, x), affine_mm (16 numbers, rows first), padding, slope,
     intercept, unit, raw_bytes, file_bytes, ratio (raw bytes / bytes on disk now), header, receipt (empty without one).
+    residual_bytes, base_bytes: of file_bytes, what only restores the original, and the rest (None without a residual);
+    residual: how that is coded.
     """
     place = Path(path)
     volume = lazy(place)
@@ -42,9 +45,25 @@ def about(path: str | Path) -> dict[str, Any]:
         "raw_bytes": raw,
         "file_bytes": on_disk,
         "ratio": raw / max(1, on_disk),
+        **_exact(place, on_disk),
         "header": header,
         "receipt": receipt,
     }
+
+
+def _exact(place: Path, on_disk: int) -> dict[str, Any]:
+    """What an exact restoration takes, when one is inside."""
+    none = {"residual_bytes": None, "base_bytes": None, "residual": None}
+    if not is_box(place):
+        return none
+    try:
+        beside = open_box(place).residual
+    except NotReadable:  # somebody else's zarr
+        return none
+    if beside is None:
+        return none
+    name = described(beside.array, str(place)).name
+    return {"residual_bytes": beside.nbytes, "base_bytes": on_disk - beside.nbytes, "residual": name}
 
 
 def receipt_at(place: Path, volume: Volume) -> dict[str, Any]:

@@ -47,7 +47,7 @@ from slimscan.press.search import Curve
 from slimscan.press.staging import admit_output, room, staged
 from slimscan.press.store import RECEIPT
 from slimscan.press.survey import survey, usable
-from slimscan.press.verify import Measured, checks, measure
+from slimscan.press.verify import Measured, checks, measure, restored_check
 
 IN_MEMORY = 512 << 20  # volumes up to this many bytes are held decoded; larger ones are read again for every pass
 TRIES = 3  # times that a file is written until its own description is counted right
@@ -69,6 +69,7 @@ class Order:
     started: float
     candidates: tuple[dict[str, Any], ...] = ()
     asked: Asked | None = None
+    residual: bool = False
 
 
 def compress(
@@ -90,6 +91,7 @@ def compress(
     outside: str | None = None,
     roi_grow: str = "",
     roi_threshold: float | None = None,
+    residual: bool = False,
     progress: Progress | None = None,
 ) -> Receipt:
     """Compress an image to a target, read it back, and return everything that was measured.
@@ -103,6 +105,7 @@ def compress(
     roi: a region of interest, as text (slimscan.press.where) or made already; then `outside` says what happens outside it
     and `inside` what must be kept within (slimscan.press.roi has the words; both in place of a target), or the target is a
     Ratio for the whole file. roi_grow, roi_threshold: of a region named by text.
+    residual: keep what restores the original bit for bit beside it, in .ozx and .zarr; the target speaks of the rest.
 
     Raises InputError, LayoutRefused, TargetUnreachable or OutputError before anything stands at `output`, and
     CheckFailed when what was read back is not what was promised; nothing is left at `output` then either.
@@ -120,9 +123,18 @@ def compress(
     name = target.codec if isinstance(target, Setting) else codec
     if name not in (None, "auto"):
         admit_codec(kind, find_codec(name).name, output)
+    if residual and (kind != "box" or not verify):
+        said = (
+            f"{output}: a residual has its place in .ozx and .zarr" if kind != "box" else "--no-verify with --residual"
+        )
+        raise InputError(f"{said}; {'choose one' if kind != 'box' else 'what restores the original must be proven'}")
     volume = _in_memory(usable(source if isinstance(source, Volume) else lazy(source, untrusted, frames=frames)))
     asked = settled(target, codec, volume, allow_lossy_again)
     volume, target = asked.volume, asked.target
+    if frames and kind == "dicom" and volume.about.get("dicom"):
+        # Files that are compressed one by one stay one series, whatever settings each of them came to.
+        made_as = f"{slimscan.__version__} {asked.said} {codec or ''}"
+        volume = replace(volume, about={**volume.about, "dicom": {**volume.about["dicom"], "made_as": made_as}})
     slices = volume.shape[0] if volume.shape else 0
     seen = survey(volume, threads())
     if kind == "dicom" and not _keeps_all(target):
@@ -145,11 +157,11 @@ def compress(
         region=region,
     )
     if region is not None:
-        return _apart(case, kind, place, codec, peak, verify, force, started, asked, untrusted)
+        return _apart(case, kind, place, codec, peak, verify, force, started, asked, untrusted, residual)
     _admit_lossy(volume, case.target)
     if isinstance(target, Psnr):
         peak = target.peak
-    order = Order(place, kind, case.target, peak, verify, force, started, asked=asked)
+    order = Order(place, kind, case.target, peak, verify, force, started, asked=asked, residual=residual)
     with room(place), apart(untrusted):  # before the search: what it keeps lies on the output's disk
         if name == "auto":
             from slimscan.press.auto import choose_codec
@@ -170,6 +182,7 @@ def _apart(
     started: float,
     asked: Asked,
     untrusted: bool | Limits,
+    residual: bool,
 ) -> Receipt:
     """compress() with a region."""
     found = find_codec(codec or codec_for(case.target, kind))
@@ -181,7 +194,7 @@ def _apart(
     if kind == "dicom":
         kept = f"the region {case.region.name or 'of interest'} kept ({case.target})" if case.region else ""
         case = replace(case, volume=replace(case.volume, about={**case.volume.about, "region_kept": kept}))
-    order = Order(place, kind, case.target, peak, verify, force, started, asked=asked)
+    order = Order(place, kind, case.target, peak, verify, force, started, asked=asked, residual=residual)
     with room(place), apart(untrusted):
         return _press(order, case, prober_for(case, found.name))
 
@@ -218,11 +231,12 @@ def _press(order: Order, case: Case, prober: Prober, known: Curve | None = None)
                 if not failed:
                     return receipt
                 stage.keep = False
-                if not miscounted or attempt == TRIES - 1 or receipt.file_bytes - receipt.payload_bytes == extra:
+                counted = receipt.file_bytes - (receipt.residual_bytes or 0) - receipt.payload_bytes
+                if not miscounted or attempt == TRIES - 1 or counted == extra:
                     raise CheckFailed(
                         "; ".join(f"{case.volume.source}: {c.name}: asked {c.asked}, got {c.got}" for c in failed)
                     )
-                extra = receipt.file_bytes - receipt.payload_bytes
+                extra = counted
     finally:
         prober.spool.close()
     raise AssertionError("the loop returns or raises")
@@ -242,7 +256,9 @@ def _write(
     values = found.values if found else (_given(order.target),) * len(pieces)
     written: Written
     if order.kind == "box":
-        written = write_box(hidden, volume, scheme, case.bits, _payloads(case, prober, pieces, found), RECEIPT)
+        payloads = _payloads(case, prober, pieces, found)
+        beside = case.seen if order.residual and not _is_exact(values, case, scheme) else None
+        written = write_box(hidden, volume, scheme, case.bits, payloads, RECEIPT, beside)
     else:
         if found is None and not (order.kind == "dicom" and scheme.codec in WHOLE):
             prober.run(pieces, values)
@@ -262,8 +278,10 @@ def _write(
     if order.asked is not None and measured is not None:
         promised = order.asked.in_words(promised, measured.worst)
     promised = [*promised, *written.checks]
+    if order.verify and written.restored is not None:
+        promised.append(restored_check(volume, written.restored, pieces, threads()))
     receipt = sign(order, case, scheme, values, prober.log, written.payload_bytes, measured, promised)
-    receipt = replace(receipt, notes=written.notes)
+    receipt = replace(receipt, notes=written.notes, residual_bytes=written.residual_bytes)
     sizes = (0, 0)
     if inner is not None:
         inner = min(inner, written.payload_bytes)
@@ -318,6 +336,11 @@ def _payloads(case: Case, prober: Prober, pieces: list[Piece], found: Found | No
         if case.progress is not None:
             case.progress(piece[1] - piece[0])
         yield payload
+
+
+def _is_exact(values: Sequence[float | None], case: Case, scheme: Scheme) -> bool:
+    """Whether the chunks are the original already."""
+    return all(value is None for value in values) and scheme.exact and case.region is None
 
 
 def _given(target: Target) -> float | None:

@@ -41,11 +41,13 @@ def decompress(
     *,
     force: bool = False,
     untrusted: bool | child.Limits = False,
+    exact: bool = False,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Decoded:
     """Decode an image into the format that `output` names, read it back, and check it against the file's receipt.
 
-    untrusted: the source is decoded by child processes under limits.
+    untrusted: the source is decoded by child processes under limits. exact: the original, from base and residual, and
+    checked against its own sha256; InputError when the file was compressed with loss and holds no residual.
     NotReadable, CodecError or ChecksumError for a damaged source, OutputError for the destination, InputError for an
     output that holds compressed chunks (that is `compress`), CheckFailed when what came back differs.
     """
@@ -55,7 +57,7 @@ def decompress(
     if kind == "box":
         raise InputError(f"{output}: decompress writes decoded pixels (.nii.gz .tif .mha .nrrd); use compress for .ozx")
     admit_output(place, force, Path(source))
-    volume = lazy(source, untrusted)
+    volume = lazy(source, untrusted, exact=exact)
     step = max(1, 4_000_000 // max(1, int(np.prod(volume.shape[1:]))))
     pieces = [(start, min(start + step, volume.shape[0])) for start in range(0, volume.shape[0], step)]
     with staged(place, force) as stage, child.apart(untrusted):
@@ -65,13 +67,16 @@ def decompress(
         if back.shape != volume.shape:
             raise CheckFailed(f"{source}: shape {volume.shape} came back from {output} as {back.shape}")
         measured = measure(volume, lambda index: back.slices(*pieces[index]), pieces, threads(), None)
-        said = receipt_at(Path(source), volume).get("decoded_sha256")
+        said = receipt_at(Path(source), volume).get("sha256" if exact else "decoded_sha256")
         same = measured.identical
         checks = [Check("written", "identical samples", "yes" if same else "no", same)]
         if said is not None:
             # The source's samples went through the same hash when they were compressed.
             agrees = said == measured.sha256
-            checks.append(Check("receipt", "the samples that were verified", "yes" if agrees else "no", agrees))
+            whose = "the original's samples, by their sha256" if exact else "the samples that were verified"
+            checks.append(Check("exact" if exact else "receipt", whose, "yes" if agrees else "no", agrees))
+        elif exact:
+            checks.append(Check("exact", "the original's sha256 in the receipt", "none there", False))
         failed = [check for check in checks if not check.passed]
         if failed:
             raise CheckFailed("; ".join(f"{source}: {c.name}: asked {c.asked}, got {c.got}" for c in failed))

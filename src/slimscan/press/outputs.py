@@ -16,15 +16,18 @@ from threading import Lock
 from typing import Literal
 
 from slimscan import files
+from slimscan.each import threads
 from slimscan.errors import InputError
 from slimscan.files import ozx
 from slimscan.files.dicom.geometry import FRAMES
 from slimscan.files.tiffreceipt import ROOM
 from slimscan.nouns import Check, Pixels, Volume
+from slimscan.press import residual
 from slimscan.press.dicom import IN_DICOM, guess_headers, write_dicom
 from slimscan.press.open import ChunkedPixels
 from slimscan.press.scheme import Scheme, decode
 from slimscan.press.store import RECEIPT, array_json, chunk_pieces, extras, root_json, shard_key
+from slimscan.press.survey import Survey
 
 Kind = Literal["box", "tiff", "dicom", "pixels"]
 
@@ -64,6 +67,8 @@ class Written:
     """payload_bytes: of the chunks alone. decode: index of a chunk -> its pixels, read from what lies on the disk.
 
     finish: puts the receipt in and closes the file. checks, notes: for the receipt, what this kind of file adds to it.
+    residual_bytes: what a residual adds to the file, None without one; restored: slices start..stop-1 -> the original,
+    from base and residual on the disk.
     """
 
     payload_bytes: int
@@ -71,6 +76,8 @@ class Written:
     finish: Callable[[bytes], None]
     checks: tuple[Check, ...] = ()
     notes: tuple[str, ...] = ()
+    residual_bytes: int | None = None
+    restored: Callable[[int, int], Pixels] | None = None
 
 
 def box_entries(volume: Volume, scheme: Scheme, bits: int) -> dict[str, bytes]:
@@ -100,15 +107,23 @@ def guess_overhead(kind: Kind, volume: Volume, scheme: Scheme, bits: int, *, sin
 
 
 def write_box(
-    path: Path, volume: Volume, scheme: Scheme, bits: int, payloads: Iterable[bytes], receipt_name: str
+    path: Path,
+    volume: Volume,
+    scheme: Scheme,
+    bits: int,
+    payloads: Iterable[bytes],
+    receipt_name: str,
+    beside: Survey | None = None,
 ) -> Written:
-    """A container, open until finish() is called with the receipt."""
+    """A container, open until finish() is called with the receipt. beside: write the residual too, of a volume so surveyed."""
     writer = ozx.Writer(path)
     entries = box_entries(volume, scheme, bits)
     try:
         for name in ("zarr.json", "0/zarr.json"):
             writer.entry(name, entries.pop(name))
         payload_bytes = writer.shard(shard_key(volume), payloads)
+        base = ChunkedPixels(volume.shape, scheme, writer.written, volume.source)
+        added, restored = (None, None) if beside is None else _write_residual(writer, volume, scheme, base, beside)
         for name, content in entries.items():
             writer.entry(name, content)
     except BaseException:
@@ -125,7 +140,28 @@ def write_box(
             if receipt:
                 writer.entry(receipt_name, receipt)
 
-    return Written(payload_bytes, decode_chunk, finish)
+    return Written(payload_bytes, decode_chunk, finish, residual_bytes=added, restored=restored)
+
+
+def _write_residual(
+    writer: ozx.Writer, volume: Volume, scheme: Scheme, base: ChunkedPixels, seen: Survey
+) -> tuple[int, Callable[[int, int], Pixels]]:
+    """(bytes that the residual adds, what reads the original back from the disk)."""
+
+    def decoded(start: int, stop: int) -> Pixels:
+        return base[start:stop]
+
+    found = residual.choose(volume, seen, scheme, decoded)
+    described = ozx.compact(residual.array_json(found, volume.shape))
+    key = "residual/" + shard_key(volume).removeprefix("0/")
+    added = writer.residual(described, key, residual.payloads(found, volume, decoded, threads()))
+    pieces = residual.pieces_of(found, volume.shape[0])
+
+    def restore(index: int, payload: bytes) -> Pixels:
+        return residual.decode(found, payload, decoded(*pieces[index]))
+
+    back = ChunkedPixels(volume.shape, scheme, writer.written_beside, volume.source, depth=found.depth, decode=restore)
+    return added, lambda start, stop: back[start:stop]
 
 
 def write_other(

@@ -106,6 +106,9 @@ def travelling(receipt: Receipt, measured: Measured | None) -> bytes:
     kept = {key: value for key, value in said.items() if key == "source" or key not in LEFT_OUT}
     for name in ("candidates", "history"):  # earlier generations stand in the header that is carried on
         kept.pop(name)
+    kept.pop("ratio_exact")
+    if receipt.residual_bytes is None:
+        kept.pop("residual_bytes")
     if receipt.regions is None:
         kept.pop("regions")
     if receipt.policy is None:

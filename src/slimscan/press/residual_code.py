@@ -216,9 +216,7 @@ def _run(rest: Any, base: Any, coefficients: Any, bits: int, tables: Any, stream
                 if not _bit(1 if token == 0 else 0, 0, spots, chances, counts, weights, tables, state, stream):
                     node, found = 1, 0
                     for place in range(5, -1, -1):
-                        got = _bit(
-                            (token >> place) & 1, node, spots, chances, counts, weights, tables, state, stream
-                        )
+                        got = _bit((token >> place) & 1, node, spots, chances, counts, weights, tables, state, stream)
                         node, found = 2 * node + got, 2 * found + got
                     size = found
                     if found >= 8:

@@ -121,6 +121,21 @@ def measure(
     )
 
 
+def restored_check(
+    volume: Volume, restored: Callable[[int, int], Pixels], pieces: Sequence[Piece], each: Each
+) -> Check:
+    """That base and residual, read back from the disk, are the source bit for bit. restored: slices start..stop-1."""
+
+    def same(piece: Piece) -> bool:
+        try:
+            return _little(restored(*piece)) == _little(volume.slices(*piece))
+        except CodecError as error:
+            raise CheckFailed(f"{volume.source or 'volume'}: what was written does not decode: {error}") from error
+
+    exact = all(each(same, pieces))
+    return Check("residual", "restores every bit of the source", "yes" if exact else "no", exact)
+
+
 def _little(pixels: Pixels) -> bytes:
     return np.ascontiguousarray(pixels, dtype=np.dtype(pixels.dtype).newbyteorder("<")).tobytes()
 

@@ -17,6 +17,7 @@ from zarr.core.array_spec import ArraySpec
 from zarr.core.buffer import Buffer, NDBuffer
 
 from slimscan.codecs import CODECS
+from slimscan.errors import CodecError
 from slimscan.nouns import Layout
 from slimscan.press.scheme import ENVELOPE, Scheme, decode_within, encode, limits_of, prepare
 
@@ -42,6 +43,8 @@ class SlimscanCodec(ArrayBytesCodec):
         return chunk_spec.prototype.nd_buffer.from_numpy_array(pixels)
 
     def _pixels(self, payload: bytes, shape: tuple[int, ...]) -> Any:
+        if self.configuration.get("coder") == "base":
+            raise CodecError("this residual is coded beside its base: slimscan.open(path, exact=True) adds both")
         scheme = Scheme.from_json(self.configuration)
         slices = shape[0] if scheme.bare else ENVELOPE.unpack_from(payload)[0]
         pixels = decode_within(limits_of(scheme), scheme, payload, (slices, *shape[1:]))
