@@ -61,9 +61,10 @@ def _table2(found: Found) -> list[Block]:
         return f"{np.mean(values):.2f} [{min(values):.2f} to {max(values):.2f}]"
 
     bz2 = [row["ratio"] for row in found.rows if row["coder"] == "bz2" and row["image"] == "diffused"]
-    per_slice = [case["diffusion_s"] / case["shape"][0] * 90.5 for case in found.cases]
+    whole = 90.5 * 512 * 512  # voxels of the paper's mean pilot CT
+    seconds = [case["diffusion_s"] / math.prod(case["shape"]) * whole for case in found.cases]
     rows = [
-        ["diffusion, s for 90.5 slices", f"{np.mean(per_slice):.2f}", f"{TABLE_2['diffusion_s']:g}"],
+        ["diffusion, s for 90.5 slices of 512x512, one core", f"{np.mean(seconds):.2f}", f"{TABLE_2['diffusion_s']:g}"],
         ["PSNR, dB, peak 65535", ours("psnr_db"), f"{TABLE_2['psnr_db']:g}"],
         ["SSIM, L = 65535 (eq. 5 as written)", _fine(found, "ssim_dtype"), ""],
         ["SSIM, L = max - min of the image", _fine(found, "ssim_range"), f"{TABLE_2['ssim']:g}"],
