@@ -164,7 +164,7 @@ def test_tokens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for wrong in (None, "", good, f"Basic {good}", f"Bearer {good}x", "Bearer ", "Bearer é"):
         assert not gate.right(wrong, good)
     monkeypatch.setenv("SLIMSCAN_TOKEN", "short")
-    with pytest.raises(InputError, match="^SLIMSCAN_TOKEN: a token has at least 16 printable characters"):
+    with pytest.raises(InputError, match=r"^SLIMSCAN_TOKEN: a token has at least 16 printable characters"):
         gate.token_from(None)
     with pytest.raises(InputError, match="the token cannot be read"):
         gate.token_from(tmp_path / "none")
@@ -174,7 +174,7 @@ def test_other_hosts_need_a_token() -> None:
     for host in ("127.0.0.1", "localhost", "::1", "127.8.8.8"):
         gate.admit_host(host, "")
     for host in ("0.0.0.0", "::", "192.168.1.2", "example.org", ""):
-        with pytest.raises(InputError, match="a token is needed .* and TLS in front of it"):
+        with pytest.raises(InputError, match=r"a token is needed .* and TLS in front of it"):
             gate.admit_host(host, "")
         gate.admit_host(host, "0123456789abcdef")
 

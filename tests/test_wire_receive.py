@@ -85,8 +85,15 @@ def test_a_lossy_file_says_that_it_cannot_become_exact(port: int, tmp_path: Path
 
 def test_what_cannot_be_asked(port: int, tmp_path: Path) -> None:
     url = f"http://127.0.0.1:{port}/ct.ozx"
-    for wrong in ("ftp://x/ct.ozx", "ct.ozx", "http://x/ct.nii", "http://u:p@x/ct.ozx", "http://x:99999/a.ozx", url + "?a"):
-        with pytest.raises(InputError, match="name a file that|is no URL"):
+    for wrong in (
+        "ftp://x/ct.ozx",
+        "ct.ozx",
+        "http://x/ct.nii",
+        "http://u:p@x/ct.ozx",
+        "http://x:99999/a.ozx",
+        url + "?a",
+    ):
+        with pytest.raises(InputError, match=r"name a file that|is no URL"):
             receive(wrong, tmp_path / "o.nii")
     with pytest.raises(InputError, match="the token would cross the network"):
         receive("http://example.org/ct.ozx", tmp_path / "o.nii", token="0123456789abcdef")
@@ -95,7 +102,7 @@ def test_what_cannot_be_asked(port: int, tmp_path: Path) -> None:
     for out in ("o.zarr", "o/"):
         with pytest.raises(InputError, match="receive writes one file"):
             receive(url, f"{tmp_path}/{out}")
-    with pytest.raises(ServerError, match="there is no such file on the server$"):
+    with pytest.raises(ServerError, match=r"there is no such file on the server$"):
         receive(f"http://127.0.0.1:{port}/none.ozx", tmp_path / "o.nii")
 
 
@@ -158,7 +165,10 @@ def test_a_cut_line_is_tried_again(port: int, tmp_path: Path, monkeypatch: pytes
 
 def test_two_at_once_do_not_mix(port: int, tmp_path: Path) -> None:
     url, out = f"http://127.0.0.1:{port}/ct.ozx", tmp_path / "o.nii"
-    with client._alone(tmp_path / "o.nii.part"), pytest.raises(OutputError, match="another process is receiving into it"):
+    with (
+        client._alone(tmp_path / "o.nii.part"),
+        pytest.raises(OutputError, match="another process is receiving into it"),
+    ):
         receive(url, out)
     assert receive(url, out).exact
 
@@ -213,7 +223,9 @@ def liar(content: bytes, plan: dict[str, object], answer: Answer) -> Iterator[in
         thread.join()
 
 
-def send(to: BaseHTTPRequestHandler, status: int, fields: dict[str, str], body: bytes, length: int | None = None) -> None:
+def send(
+    to: BaseHTTPRequestHandler, status: int, fields: dict[str, str], body: bytes, length: int | None = None
+) -> None:
     to.send_response(status)
     for name, value in fields.items():
         to.send_header(name, value)
@@ -229,7 +241,9 @@ def parts(content: bytes, asked: list[tuple[int, int]], shift: int = 0, flip: in
     out = b""
     for start, stop in asked:
         piece = bytes(byte ^ flip for byte in content[start:stop])
-        out += f"\r\n--{mark}\r\nContent-Range: bytes {start + shift}-{stop + shift - 1}/{len(content)}\r\n\r\n".encode()
+        out += (
+            f"\r\n--{mark}\r\nContent-Range: bytes {start + shift}-{stop + shift - 1}/{len(content)}\r\n\r\n".encode()
+        )
         out += piece
     return out + f"\r\n--{mark}--\r\n".encode()
 
@@ -283,7 +297,9 @@ LIES: dict[str, tuple[Answer, str]] = {
 
 
 @pytest.mark.parametrize("lie", LIES)
-def test_a_server_that_lies_is_one_line(folder: Path, tmp_path: Path, lie: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_lies_is_one_line(
+    folder: Path, tmp_path: Path, lie: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     answer, says = LIES[lie]
     content, plan = (folder / "ct.ozx").read_bytes(), plan_of(folder / "ct.ozx").as_json()
     monkeypatch.setattr(time, "sleep", lambda _seconds: None)
@@ -317,7 +333,9 @@ def test_a_throttled_line_is_as_slow_as_it_says(port: int, tmp_path: Path) -> No
         receive(f"http://127.0.0.1:{meter.port}/ct.ozx", tmp_path / "o.ozx")
         size = meter.passed
     assert size > 40_000
-    assert time.perf_counter() - started > 0.9 * size / Line(2e6).bytes_per_s  # never faster; how much slower is the machine's
+    assert (
+        time.perf_counter() - started > 0.9 * size / Line(2e6).bytes_per_s
+    )  # never faster; how much slower is the machine's
 
 
 def test_simulated_against_other_ways(folder: Path, tmp_path: Path) -> None:
@@ -338,5 +356,5 @@ def test_simulated_against_other_ways(folder: Path, tmp_path: Path) -> None:
     assert said.rows[1].bytes == (folder / "ct.ozx").stat().st_size
     slow = simulated(folder / "ct.ozx", "50mbps", real=True, codecs=())
     assert slow.rows[1].clock_s is not None
-    with pytest.raises(InputError, match="codec "nope" is not known"):
+    with pytest.raises(InputError, match='codec "nope" is not known'):
         simulated(folder / "ct.ozx", "2mbps", codecs=("nope",))

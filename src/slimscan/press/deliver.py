@@ -19,6 +19,7 @@ from slimscan.errors import InputError, OutputError
 from slimscan.files.ozx import open_box
 from slimscan.nouns import Check, Volume
 from slimscan.press.decompress import decompress
+from slimscan.press.open import lazy
 from slimscan.press.outputs import kind_of
 from slimscan.press.partial import State, Superseded, told, volume_at
 from slimscan.press.staging import admit_output, staged
@@ -216,9 +217,8 @@ class _Writer:
         index = STEPS.index(step)
         volume, state = volume_at(body, plan, index, lambda: bool(self._next))
         if state.whole == state.slices:
-            more = {"exact": True} if step == "exact" else {}
-            decoded: Any = decompress
-            self.checks = decoded(body, self.place, force=True, untrusted=self.untrusted, **more).checks
+            done = decompress(body, self.place, force=True, untrusted=self.untrusted, exact=step == "exact")
+            self.checks = done.checks
             self.final = True
             return str(state)
         if not self.wanted:
@@ -257,7 +257,7 @@ def shown(path: Path, step: int) -> tuple[int, Iterator[bytes]]:
     if step == 0:
         volume = preview(volume, state)
     elif step == STEPS.index("exact"):
-        volume = _restored(path)
+        volume = lazy(path, exact=True)
     folder = tempfile.TemporaryDirectory(prefix="slimscan-shown-")
     try:
         made = Path(folder.name) / "volume.nii"
@@ -279,15 +279,6 @@ def preview(volume: Volume, state: State) -> Volume:
     affine = np.array(volume.affine_mm, np.float64)
     affine[:3, :3] *= (step, step, dz)
     return replace(volume, pixels=np.ascontiguousarray(pixels), affine_mm=affine)
-
-
-def _restored(path: Path) -> Volume:
-    """The original, from base and residual."""
-    from slimscan.press import open as opening
-
-    lazy: Any = opening.lazy
-    found: Volume = lazy(path, exact=True)
-    return found
 
 
 def _pieces(made: Path, folder: tempfile.TemporaryDirectory[str]) -> Iterator[bytes]:

@@ -68,7 +68,9 @@ def volume_at(body: Path, plan: Plan, step: int, stop: Callable[[], bool] | None
     counts = dict.fromkeys((WHOLE, BASE, MISSING), 0)
     for (start, end), held in zip(pieces, there, strict=True):
         counts[held] += end - start
-    state = State(STEPS[step], shape[0], counts[WHOLE], counts[BASE], counts[MISSING], stride_of(scheme.depth) * scheme.depth)
+    state = State(
+        STEPS[step], shape[0], counts[WHOLE], counts[BASE], counts[MISSING], stride_of(scheme.depth) * scheme.depth
+    )
     limits = limits_of(scheme)
 
     def chunk(index: int) -> Pixels:

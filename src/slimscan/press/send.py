@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 from slimscan import files
 from slimscan.codecs import codec as find_codec
@@ -119,8 +118,7 @@ def _others(
 def _decoded(source: str | Path, notes: list[str]) -> Volume:
     plan = deliver.plan_of(source)
     if "exact" in plan.steps:
-        opening: Any = lazy
-        return opening(source, exact=True)  # type: ignore[no-any-return]
+        return lazy(source, exact=True)
     notes.append("the other ways send what the file decodes to; name the original with --against where they differ")
     return lazy(source)
 

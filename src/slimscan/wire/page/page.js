@@ -2,9 +2,9 @@
 // Shows a volume from its first layer on and puts better ones in its place. The server decodes; NiiVue draws.
 
 const SAYS = {
-  look: "a first look: every 8th slice or so, thinned; the rest is interpolated",
-  region: "the region as it was stored; slices outside it may be interpolated",
-  rest: "all slices as they were stored",
+  look: "a first look, thinned, slices between interpolated",
+  region: "the region as stored, slices outside it interpolated",
+  rest: "all slices as stored",
   exact: "the original, exact",
 };
 // Centre and width in HU, as scanners name them.
@@ -63,8 +63,8 @@ async function show(name) {
     const plan = await (await ask(`plan/${path(name)}`)).json();
     const steps = [...new Set(plan.spans.map((span) => span[2]))].sort().map((n) => Object.keys(SAYS)[n]);
     for (let n = 1; n <= steps.length; n++) {
-      const before = n === 1 ? "" : `shown: ${SAYS[steps[n - 2]]}; `;
-      say(`${before}layer ${n} of ${steps.length} is coming`, true);
+      const before = n === 1 ? "" : `layer ${n - 1} of ${steps.length}: ${SAYS[steps[n - 2]]}; `;
+      say(`${before}layer ${n} is coming`, true);
       const answer = await ask(`volume/${path(name)}.nii?layer=${n}`);
       const buffer = await body(answer, (share) => { if (mine === running) $("progress").value = share; });
       if (mine !== running) return;
@@ -91,9 +91,22 @@ async function put(buffer, first) {
   told();
 }
 
+// Lowest and highest real value. NiiVue's own leaves what it takes for background out.
+function extent(volume) {
+  let [low, high] = [Infinity, -Infinity];
+  for (const value of volume.img) {
+    if (value < low) low = value;
+    if (value > high) high = value;
+  }
+  const { scl_slope: slope, scl_inter: inter } = volume.hdr;
+  const ends = [low * (slope || 1) + inter, high * (slope || 1) + inter];
+  return low <= high ? [Math.min(...ends), Math.max(...ends)] : [0, 1];
+}
+
 // A CT is told by its air; everything else is shown from its darkest to its brightest.
 function guess(volume) {
-  return volume.global_min <= -900 && volume.global_max > 200 ? [-160, 240] : [volume.robust_min, volume.robust_max];
+  const [low, high] = extent(volume);
+  return low <= -900 && high > 200 ? [-160, 240] : [volume.robust_min, volume.robust_max];
 }
 
 function window_(low, high) {
@@ -116,7 +129,7 @@ function preset(index) {
   const [, centre, width] = PRESETS[index];
   const volume = nv.volumes[0];
   if (!volume) return;
-  if (centre === null) window_(volume.global_min, volume.global_max);
+  if (centre === null) window_(...extent(volume));
   else window_(centre - width / 2, centre + width / 2);
 }
 
