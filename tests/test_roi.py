@@ -230,6 +230,44 @@ def test_dicom_that_any_decoder_reads_holds_the_region_exactly(name: str, outsid
     assert "lossless" in receipt.setting
 
 
+@pytest.mark.parametrize("name", ["a.nii.gz", "a.tif", "a.ozx"])
+def test_a_constant_outside_may_be_the_background(name: str, tmp_path: Path) -> None:
+    volume = masked()
+    region = ball(volume, 0.3)
+    compress(volume, tmp_path / name, roi=region, outside="constant")
+    back = np.asarray(slimscan.read(tmp_path / name).pixels)
+    kept = np.asarray(region.weight)
+    assert (back[kept] == np.asarray(volume.pixels)[kept]).all()
+    outside = back[~kept]
+    assert len(np.unique(outside)) <= 2
+    assert outside.max() <= np.asarray(volume.pixels)[np.asarray(volume.pixels) > 0].min()
+
+
+@pytest.mark.parametrize("name", ["out/", "a.ozx", "a.nii.gz"])
+def test_a_calm_outside_takes_fewer_bytes(name: str, tmp_path: Path) -> None:
+    volume = head((8, 64, 64))
+    region = ball(volume)
+    sizes = []
+    for outside in ("calm:iterations=1", "calm:k=2,iterations=15"):
+        receipt = compress(
+            volume,
+            f"{tmp_path}/{name}",
+            roi=region,
+            outside=outside,
+            codec="jpeg2000" if name == "out/" else None,
+            force=True,
+        )
+        inside, off = differences(volume, tmp_path / name, region)
+        assert inside.max() == 0
+        assert off.max() > 0
+        assert receipt.regions is not None
+        sizes.append(receipt.payload_bytes)
+    assert sizes[1] < sizes[0]
+    if name == "a.ozx":
+        smaller = compress(volume, f"{tmp_path}/{name}", roi=region, outside="calm+ratio:20", force=True)
+        assert smaller.payload_bytes < sizes[1]
+
+
 def test_near_lossless_jpegls_keeps_a_bound_inside(tmp_path: Path) -> None:
     volume = head((8, 64, 64))
     region = ball(volume)
@@ -397,7 +435,9 @@ def test_words() -> None:
     assert parse_inside("psnr:60") == Psnr(60)
     assert parse_outside("ratio:40") == Outside(Ratio(40))
     assert parse_outside("setting:jpeg2000@40") == Outside(Setting("jpeg2000", 40))
-    assert parse_outside("calm:k=0.3,iterations=5+ratio:9") == Outside(Ratio(9), "calm", {"k": 0.3, "iterations": 5})
+    assert parse_outside("calm:k=0.3,iterations=5+ratio:9") == Outside(
+        Ratio(9), "calm", {"k": "0.3", "iterations": "5"}
+    )
     assert str(parse_outside("constant:-1000")) == "constant:value=-1000"
 
 

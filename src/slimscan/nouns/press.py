@@ -81,10 +81,12 @@ class Outside:
 
     target: Ratio | Psnr | MaxError | Setting | None = None
     how: str = ""
-    options: Mapping[str, float] = field(default_factory=dict)
+    options: Mapping[str, float | str] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        options = ",".join(f"{key}={value:g}" for key, value in self.options.items())
+        options = ",".join(
+            f"{key}={value if isinstance(value, str) else format(value, 'g')}" for key, value in self.options.items()
+        )
         how = f"{self.how}{f':{options}' if options else ''}" if self.how else ""
         return "+".join(part for part in (how, "" if self.target is None else str(self.target)) if part)
 

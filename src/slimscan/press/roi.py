@@ -104,7 +104,7 @@ def parse_inside(text: str, peak: Peak = "stored") -> Lossless | MaxError | Psnr
 def parse_outside(text: str, peak: Peak = "stored") -> Outside:
     """What happens outside; InputError with what is allowed."""
     target: Ratio | Psnr | MaxError | Setting | None = None
-    how, options = "", dict[str, float]()
+    how, options = "", dict[str, float | str]()
     for part in text.split("+"):
         word, _, rest = part.strip().partition(":")
         if word in HOWS and not how:
@@ -125,17 +125,21 @@ def parse_outside(text: str, peak: Peak = "stored") -> Outside:
     return Outside(target, how, options)
 
 
-def _options(how: str, text: str, whole: str) -> dict[str, float]:
-    names, found = HOWS[how], dict[str, float]()
+def _options(how: str, text: str, whole: str) -> dict[str, float | str]:
+    names, found = HOWS[how], dict[str, float | str]()
     for index, part in enumerate(part for part in text.split(",") if part):
         name, mark, value = part.partition("=")
         if not mark:
             name, value = names[index] if index < len(names) else "", part
         if name.strip() not in names:
             raise InputError(f'--outside "{whole}": {how} takes {", ".join(names)}; came: {part}')
-        found[name.strip()] = _number("--outside", whole, value)
+        found[name.strip()] = value.strip() if how == "calm" else _number("--outside", whole, value)
     if how == "coarse" and found.get("levels", 0) not in (1, 2, 3, 4, 5):
         raise InputError(f'--outside "{whole}": want coarse:N, with 1 to 5 of the finest levels left out')
+    if how == "calm":
+        from slimscan.press.calm import settings
+
+        settings(found)
     return found
 
 

@@ -105,7 +105,7 @@ def prober_for(case: Case, name: str) -> Prober:
     if outside.how == "calm":
         from slimscan.press.calm import calmed
 
-        volume = calmed(volume, region, dict(outside.options))
+        volume = calmed(volume, region, dict(outside.options), padding=case.seen.background)
         if case.seen.background is not None:
             volume = replace(volume, pixels=_Backed(volume.pixels, case.volume.pixels, case.seen.background))
     if case.envelope:
@@ -144,16 +144,28 @@ def _treat(case: Case, found: Codec, scheme: Scheme, searching: bool) -> Treat |
     if kind is None and not searching and (case.envelope or not bound):
         return None
     amount: float | None = None
+    low, high = _span(case, scheme.grid)
     if kind == "constant":
-        amount = options.get("value", case.seen.background if case.seen.background is not None else case.seen.low)
+        # Padding that a header declares must not mix with pixels: then the smallest value beside it.
+        smallest = case.seen.inside_low if case.plain and case.volume.padding is not None else case.seen.low
+        amount = float(options.get("value", smallest))
+        if np.dtype(case.volume.pixels.dtype).kind in "iu" and not low <= amount <= high:
+            raise InputError(
+                f"{case.volume.source}: --outside constant:{amount:g} does not fit: samples hold {low:g}..{high:g}"
+            )
     elif kind == "coarse":
-        amount = options["levels"]
+        amount = float(options["levels"])
     elif not searching:  # calm, with a bound inside
         amount = 0.0
     kind = kind or ("wavelet" if wavelet else "levels")
-    low, high = _span(case, scheme.grid)
     if case.envelope:
         if kind == "constant":
+            low, high = (
+                (case.seen.inside_low, case.seen.inside_high)
+                if scheme.background is not None
+                else (case.seen.low, case.seen.high)
+            )
+            amount = min(high, max(low, amount or 0.0))  # codes begin at the smallest value that is no background
             amount = float(scheme.grid.codes(np.array([amount], case.volume.pixels.dtype))[0])
         return Treat(kind, amount, 0, 2**scheme.grid.bits - 1)
     if kind == "coarse" and case.volume.pixels.dtype.kind == "f":

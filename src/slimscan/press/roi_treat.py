@@ -82,7 +82,8 @@ def treated(treat: Treat, pixels: Pixels, inside: Mask | None, value: float | No
         return pixels
     out = np.clip(out, treat.low, treat.high).astype(pixels.dtype)
     kept = keep if not treat.bound or treat.near is not None or inside is None else keep & ~inside
-    stay = kept if treat.padding is None or pixels.ndim == 4 else kept | (out == treat.padding)
+    meant = treat.padding is None or pixels.ndim == 4 or (treat.kind == "constant" and amount == treat.padding)
+    stay = kept if meant else kept | (out == treat.padding)
     return np.asarray(np.where(_spread(stay, pixels), pixels, out))
 
 
