@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+import slimscan
 from slimscan.child import Limits, apart
 from slimscan.codecs import codec as find_codec
 from slimscan.each import Each, threads

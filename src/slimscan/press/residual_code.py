@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -33,19 +33,26 @@ SIGN = 65
 FEW = 32768  # voxels of a plane below which a chunk shares one set of coefficients
 SPAN = 17  # bits: errors are taken modulo 2**SPAN at most, which the tokens reach
 
-_jit: Callable[..., Any]
+Function = TypeVar("Function", bound=Callable[..., Any])
+
 try:
-    from numba import njit as _jit
+    import numba
 
     COMPILED = True
 except ImportError:
     COMPILED = False
 
-    def _jit(**_options: Any) -> Callable[..., Any]:
-        return lambda function: function
+
+def _jit(function: Function) -> Function:
+    if not COMPILED:
+        return function
+    try:
+        return cast("Function", numba.njit(cache=True, nogil=True)(function))
+    except RuntimeError:  # no folder to keep what was compiled in
+        return cast("Function", numba.njit(nogil=True)(function))
 
 
-@_jit(cache=True, nogil=True)
+@_jit
 def _taps(rest: Any, base: Any, z: int, y: int, x: int, out: Any) -> None:
     """What is known around a voxel: residuals before it, the base around it less the base there."""
     here = base[z, y, x]
@@ -76,7 +83,7 @@ def _taps(rest: Any, base: Any, z: int, y: int, x: int, out: Any) -> None:
         out[16:22] = 0
 
 
-@_jit(cache=True, nogil=True)
+@_jit
 def _moments(rest: Any, base: Any, z: int, step: int, square: Any, right: Any) -> None:
     """Normal equations of one plane's least squares, from every `step`-th voxel."""
     taps = np.zeros(22, np.int64)
@@ -91,7 +98,7 @@ def _moments(rest: Any, base: Any, z: int, step: int, square: Any, right: Any) -
                     square[i, j] += tap * float(taps[j])
 
 
-@_jit(cache=True, nogil=True)
+@_jit
 def _level(value: int) -> int:
     """The logarithm of an activity in half steps, 0..23."""
     found = 0
@@ -104,7 +111,7 @@ def _level(value: int) -> int:
     return min(found, 23)
 
 
-@_jit(cache=True, nogil=True)
+@_jit
 def _bit(
     bit: int, node: int, spots: Any, chances: Any, counts: Any, weights: Any, tables: Any, state: Any, stream: Any
 ) -> int:
@@ -150,7 +157,7 @@ def _bit(
     return bit
 
 
-@_jit(cache=True, nogil=True)
+@_jit
 def _run(rest: Any, base: Any, coefficients: Any, bits: int, tables: Any, stream: Any, reading: bool) -> int:
     """All planes, framed: residuals to a stream (its length comes back), or a stream to residuals."""
     planes, height, width = rest.shape
@@ -239,7 +246,7 @@ def _run(rest: Any, base: Any, coefficients: Any, bits: int, tables: Any, stream
     return int(state[3])
 
 
-@_jit(cache=True, nogil=True)
+@_jit
 def _even(bit: int, state: Any, stream: Any) -> int:
     """A bit that is as often 1 as 0."""
     low, high = state[0], state[1]
