@@ -6,7 +6,20 @@ from typing import Any
 
 import typer
 
-from slimscan.cli import codecs, compare, compress, decompress, deliver, dicom, info, policies, region, score, study
+from slimscan.cli import (
+    calm,
+    codecs,
+    compare,
+    compress,
+    decompress,
+    deliver,
+    dicom,
+    info,
+    policies,
+    region,
+    score,
+    study,
+)
 
 ABOUT = """Make a medical image as small as the task it serves allows, and prove it.
 
@@ -59,6 +72,7 @@ def build() -> Any:
     app.command("info", help=flow(info.HELP))(info.command)
     app.command("codecs", help=flow(codecs.HELP))(codecs.command)
     app.command("policies", help=flow(policies.HELP))(policies.command)
+    app.command("calm", help=flow(calm.HELP))(calm.command)
     app.command("compare", help=flow(compare.HELP))(compare.command)
     app.command("region", help=flow(region.HELP))(region.command)
     app.command("score", help=flow(score.HELP))(score.command)
