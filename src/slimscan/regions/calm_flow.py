@@ -76,7 +76,10 @@ def exponent(pixels: Pixels) -> int:
     if pixels.dtype.kind != "f" or pixels.size == 0:
         return 0
     most = float(np.max(np.abs(pixels), where=np.isfinite(pixels), initial=0))
-    return 0 if most == 0 or 1e-12 < most < 1e12 else math.frexp(most)[1]
+    if most == 0 or 1e-12 < most < 1e12:
+        return 0
+    end = 126 if pixels.dtype.itemsize <= 4 else 1020  # so that its power and the inverse are normal numbers
+    return max(-end, min(end, math.frexp(most)[1]))
 
 
 def stored(values: NDArray[Any], dtype: np.dtype[Any]) -> Pixels:
