@@ -18,12 +18,14 @@ import pytest
 from commands import here
 from pydicom import dcmread
 from pydicom.dataset import Dataset
+from pydicom.encaps import get_frame
 
 import slimscan
 from slimscan.codecs import CODECS
 from slimscan.errors import ChecksumError, InputError, LayoutRefused, TargetUnreachable
 from slimscan.files.dicom import DICOM, block
 from slimscan.files.dicom import save as dicom_save
+from slimscan.files.dicom.codestream import inspect
 from slimscan.files.dicom.frames import decode
 from slimscan.files.dicom.header import header
 from slimscan.nouns import Lossless, MaxError, Ratio, Receipt, Setting, Target, Volume
@@ -215,6 +217,41 @@ def test_others_read_signed_jpeg_ls(
         np.testing.assert_array_equal(reader(file), whole(tmp_path / "out")[k])
     limit = 0 if isinstance(target, Lossless) else 2
     assert np.abs(whole(tmp_path / "out").astype(int) - pixels).max() <= limit
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("bits", [10, 12, 16])
+def test_bits_stored_of_signed_pixels_stay(bits: int, reader: Callable[[Path], np.ndarray], tmp_path: Path) -> None:
+    """As DCMTK and GDCM write it: two's complement of the whole container in the codestream, BitsStored as it was.
+
+    Of a codestream of 12 bits GDCM's own buffer would hold 4095 for -1.
+    """
+    low, high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+    pixels = smooth((2, 24, 30), low, high, "int16")
+    pixels[0, 0, :4] = [low, high, -1, 0]
+    source = series(tmp_path / "in", replace(scan(), pixels=pixels, bits=bits))
+    receipt = press(source, tmp_path / "out", "jpegls", Lossless())
+    assert receipt.identical
+    for k, (old, new) in enumerate(zip(files_of(source), files_of(tmp_path / "out"), strict=True)):
+        before, after = dcmread(old), dcmread(new)
+        assert (after.BitsStored, after.HighBit) == (before.BitsStored, before.HighBit) == (bits, bits - 1)
+        assert after.SOPInstanceUID == before.SOPInstanceUID
+        assert inspect(get_frame(after.PixelData, 0, number_of_frames=1)).precision == 16
+        np.testing.assert_array_equal(reader(new), pixels[k])
+    np.testing.assert_array_equal(whole(tmp_path / "out"), pixels)
+
+
+def test_frames_of_one_series_stay_one_series(tmp_path: Path) -> None:
+    """Each file comes to a setting of its own, and all are instances of one new series."""
+    pixels = smooth((3, 48, 56), 0, 4000, "uint16")
+    noise = np.random.default_rng(5).integers(0, 60, pixels.shape) * np.arange(3)[:, None, None]
+    source = series(tmp_path / "in", replace(scan("uint16"), pixels=(pixels + noise).clip(0, 4095).astype("uint16")))
+    for ratio in ("4", "6"):
+        here("compress", source, "-o", f"{tmp_path}/{ratio}/", "--frames", "--psnr", f"{40 + int(ratio)}")
+    found = [[dcmread(file) for file in files_of(tmp_path / ratio)] for ratio in ("4", "6")]
+    assert len({one.SeriesInstanceUID for one in found[0]}) == 1
+    assert len({one.SeriesInstanceUID for one in found[0] + found[1]}) == 2
+    assert len({one.SOPInstanceUID for one in found[0] + found[1]}) == 6
 
 
 def test_a_sign_never_turns(tmp_path: Path) -> None:
@@ -545,7 +582,7 @@ def test_a_second_run_replaces_our_block_and_nobody_elses(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("codec", ["rle", "jpeg2000", "jpegls"])
 def test_offset_tables_lead_to_every_frame(codec: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pydicom.encaps import generate_frames, get_frame
+    from pydicom.encaps import generate_frames
 
     volume = scan("uint16", 12, shape=(5, 33, 37))
     press(volume, tmp_path / "basic.dcm", codec, Lossless())

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
+from slimscan.codecs import charls
 from slimscan.errors import CodecError, GeometryError, InputError, LayoutRefused
 from slimscan.files.dicom import DICOM
 from slimscan.files.dicom import save as dicom_save
@@ -451,7 +452,7 @@ def test_what_cannot_be_right_is_refused(tmp_path: Path) -> None:
     assert "frame 2 has 13 bits a sample, frame 1 has 12; encode every slice with the stored bits" in refused(
         volume, out, [frames[0], deeper, *frames[2:]], J2K, True
     )
-    few = [bytes(imagecodecs.jpegls_encode(np.full((9, 11), 300, np.uint16)))] * 4
+    few = [charls.encode(np.full((9, 11), 300, np.uint16), 10, 0, 4096)] * 4
     assert "for 12-bit int16 pixels" in refused(volume, out, few, JLS, True)
     with pytest.raises(LayoutRefused, match="palette indices must not become lossy"):
         lossy(made(about={"palette": True}), out)

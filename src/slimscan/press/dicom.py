@@ -57,7 +57,8 @@ def dicom_grid(name: str, grid: Grid, volume: Volume, seen: Survey, exact: bool)
     """The plain grid as that codec's DICOM codestreams want it.
 
     JPEG-LS and JPEG XL know no sign: signed samples go in as two's complement in all bits of their container, which is
-    what readers undo (PS3.5 8.2.3). Lossy, a value next to the type's own end would come back with the other sign:
+    what readers undo (PS3.5 8.2.3). BitsStored of an exact image stays as it was: DCMTK and GDCM write it so, and GDCM
+    does not spread the sign of a codestream that says fewer bits than its container. Lossy, a value next to the type's own end would come back with the other sign:
     LayoutRefused, and for JPEG XL always, because -1 and 0 are far apart there.
     """
     if name not in _UNSIGNED or np.dtype(grid.dtype).kind != "i":
@@ -74,7 +75,7 @@ def dicom_grid(name: str, grid: Grid, volume: Volume, seen: Survey, exact: bool)
             f"{where}: near-lossless JPEG-LS in DICOM holds signed samples of {low}..{high}, so that no sign turns; these"
             f" reach {seen.low:g}..{seen.high:g}; use jpeg2000, or write .ozx"
         )
-    return Grid(grid.dtype, 0.0, 1.0, bits, f"uint{bits}")
+    return Grid(grid.dtype, 0.0, 1.0, bits, f"uint{bits}", grid.bits)
 
 
 def guess_headers(volume: Volume, single: bool) -> int:
@@ -115,6 +116,7 @@ def write_dicom(
         return Out(write_exact(replace(volume, bits=scheme.grid.bits), path, exact, note), notes=told)
     found, old = None, volume.about.get(MOVED)
     lossless = lossless and old is None  # moved padding makes another image, which keeps no claims
+    bits = (scheme.grid.stored_bits if lossless else 0) or scheme.grid.bits
     if old is not None:
         told += (
             f"padding was moved from {old} to {volume.padding} before coding, so that loss cannot mix it with the image;"
@@ -132,7 +134,7 @@ def write_dicom(
 
     written = write_encoded(
         path,
-        replace(volume, bits=scheme.grid.bits),
+        replace(volume, bits=bits),
         frames(),
         transfer_syntax=exact if lossless else lossy,
         ratio=None,

@@ -18,13 +18,17 @@ from slimscan.press.survey import Survey
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """dtype: the stored type. bits: significant bits of a code. code_dtype: the type that the codec sees."""
+    """dtype: the stored type. bits: significant bits of a code. code_dtype: the type that the codec sees.
+
+    stored_bits: those of a stored sample where a code takes more of them (its sign is spread), else 0; a writer's own.
+    """
 
     dtype: str
     offset: float
     step: float
     bits: int
     code_dtype: str
+    stored_bits: int = 0
 
     @property
     def identity(self) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from slimscan import child
-from slimscan.errors import CodecError, InputError, LayoutRefused
+from slimscan.errors import CodecError, InputError, LayoutRefused, SlimscanError
 from slimscan.files.dicom import block
 from slimscan.files.dicom import derive as dicom_derive
 from slimscan.files.dicom import frames as dicom_frames
@@ -29,7 +30,7 @@ from slimscan.files.dicom.block import Note
 from slimscan.files.dicom.codestream import Codestream, ends, inspect
 from slimscan.files.dicom.open import quiet
 from slimscan.files.dicom.syntax import DEFLATED, EXPLICIT, RLE, SYNTAXES
-from slimscan.files.guard import writing
+from slimscan.files.guard import damaged, one_line, writing
 from slimscan.nouns import Pixels, Volume
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def write_encoded(
     """Write codestreams, one a slice in z order, as DICOM: a folder, or one file when the name ends in .dcm.
 
     frames: bare codestreams of volume.shape[1:]. Codestreams of signed pixels that carry no sign themselves (JPEG-LS,
-    JPEG XL) hold two's complement in volume.bits bits. ratio: of every slice, or one for all; None: raw bytes (bits
+    JPEG XL) hold two's complement, in volume.bits bits or in all of the sample's. ratio: of every slice, or one for all; None: raw bytes (bits
     allocated) / encoded bytes of each instance. method: defined term of LossyImageCompressionMethod; None: the one of
     the transfer syntax. lossless: decoding gives the volume's pixels exactly; UIDs and claims stay.
     padding_range: (PixelPaddingValue, PixelPaddingRangeLimit) when padding came back as a range of values. note: put our
@@ -189,7 +190,7 @@ def _write(
             coded = sum(spool.length(k) for k in instance.slices)
             known = [r for k in instance.slices if (r := ratios[k]) is not None]
             mean = len(known) / sum(1 / r for r in known) if known else raw / max(1, coded)
-            with quiet():
+            with quiet(), _blaming(instance.source):
                 if instance.source is None:
                     found = dicom_new.fresh(
                         volume, [planes[k] for k in instance.slices], names, digest, instance.slices[0]
@@ -203,7 +204,7 @@ def _write(
                         dicom_derive.derive(
                             found,
                             digest=digest,
-                            series=spool.digest,
+                            series=str(dicom_source.about_dicom(volume).get("made_as") or spool.digest),
                             ratio=mean if method else None,
                             method=method,
                             lossy=change == "lossy",
@@ -218,6 +219,19 @@ def _write(
                     lowest = target
                 coded_bytes += dicom_save.save(target, found, preamble, meta, syntax, spool, instance.slices)
     return Files(coded_bytes, lowest)
+
+
+@contextmanager
+def _blaming(source: Path | None) -> Iterator[None]:
+    """What a library raises at an element of the source's data set becomes NotReadable, naming that file."""
+    try:
+        yield
+    except (SlimscanError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        if source is None:
+            raise
+        raise damaged(source, "DICOM", one_line(error)) from error
 
 
 def _checked(path: Path, volume: Volume, spool: dicom_save.Spool, syntax: str) -> Codestream | None:
@@ -249,12 +263,9 @@ def _checked(path: Path, volume: Volume, spool: dicom_save.Spool, syntax: str) -
             )
     if first is None or first.precision is None:
         return first
-    sign_lost = volume.pixels.dtype.kind == "i" and not first.signed and first.precision != volume.bits
-    if (
-        sign_lost
-        or first.precision > volume.pixels.dtype.itemsize * 8
-        or (first.signed and volume.pixels.dtype.kind == "u")
-    ):
+    whole = volume.pixels.dtype.itemsize * 8
+    sign_lost = volume.pixels.dtype.kind == "i" and not first.signed and first.precision not in (volume.bits, whole)
+    if sign_lost or first.precision > whole or (first.signed and volume.pixels.dtype.kind == "u"):
         raise CodecError(
             f"{path}: codestreams of {first.precision} {'signed' if first.signed else 'unsigned'} bits for"
             f" {volume.bits}-bit {volume.pixels.dtype} pixels; encode with the stored bits and the sign of the volume"
@@ -267,12 +278,13 @@ def _describe(
 ) -> None:
     """The Image Pixel attributes that the new pixel data make true (C.7.6.3). fresh: no source said anything before."""
     colour = len(volume.shape) == 4
-    bits = volume.bits if stream is None or stream.precision is None else stream.precision
+    signed = int(volume.pixels.dtype.kind == "i")
+    spread = stream is not None and signed and not stream.signed  # two's complement, its sign spread over the sample
+    bits = volume.bits if stream is None or stream.precision is None or spread else stream.precision
     found.Rows, found.Columns = volume.shape[1], volume.shape[2]
     found.SamplesPerPixel = volume.shape[3] if colour else 1
     found.BitsAllocated = volume.pixels.dtype.itemsize * 8
     found.BitsStored, found.HighBit = bits, bits - 1
-    signed = int(volume.pixels.dtype.kind == "i")
     found.PixelRepresentation = signed
     if colour:
         space = "RGB"
