@@ -191,6 +191,17 @@ def test_pixels_that_were_a_jpeg_are_refused_and_may_be_allowed(tmp_path: Path) 
     assert exact["jpeg_trace"] is None  # nothing is looked for when nothing is lost
 
 
+def test_a_lossy_source_is_no_uncompressed_predecessor(tmp_path: Path) -> None:
+    import pydicom
+
+    compress(SCAN, f"{tmp_path}/plain/", target=Lossless())
+    compress(tmp_path / "plain", f"{tmp_path}/one/", target=Setting("jpeg2000", 50))
+    compress(tmp_path / "one", f"{tmp_path}/two/", target=Setting("jpeg2000", 40), allow_lossy_again=True)
+    found = pydicom.dcmread(tmp_path / "two" / "00001.dcm")
+    purposes = [item.PurposeOfReferenceCodeSequence[0].CodeValue for item in found.SourceImageSequence]
+    assert purposes == ["121320", "121322"]
+
+
 def test_pixels_that_were_a_jpeg_2000_are_refused(tmp_path: Path) -> None:
     volume = replace(SCAN, pixels=through_jpeg2000(unsigned(), 50))
     with pytest.raises(InputError) as caught:

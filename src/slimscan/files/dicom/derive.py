@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "https://slimscan.org/dicom")
 IMPLEMENTATION = f"2.25.{uuid.uuid5(_NAMESPACE, 'implementation').int}"
 _UNCOMPRESSED_PREDECESSOR = ("121320", "DCM", "Uncompressed predecessor")
+_SOURCE = ("121322", "DCM", "Source image for image processing operation")  # a predecessor that was lossy itself
 _LOSSY = ("113040", "DCM", "Lossy Compression")
 _TEXT_LIMIT = 1024  # of VR ST
 _DESCRIPTION_LIMIT = 64  # of VR LO
@@ -60,8 +61,9 @@ def derive(
     source = Dataset()
     source.ReferencedSOPClassUID = found.SOPClassUID
     source.ReferencedSOPInstanceUID = found.SOPInstanceUID
-    source.PurposeOfReferenceCodeSequence = Sequence([_code(*_UNCOMPRESSED_PREDECESSOR)])
     before = int(found.get("LossyImageCompression", "") == "01")
+    purpose = _SOURCE if before else _UNCOMPRESSED_PREDECESSOR
+    source.PurposeOfReferenceCodeSequence = Sequence([_code(*purpose)])
     evidence = _evidence(found, source) if "SharedFunctionalGroupsSequence" in found else None
     found.SOPInstanceUID = uid("instance", str(found.SOPInstanceUID), digest)
     found.SeriesInstanceUID = uid("series", str(found.get("SeriesInstanceUID", "")), series)
