@@ -43,9 +43,13 @@ def encoded(found: Dataset, start: int = 0, stop: int = 0xFFFFFFFF) -> bytes:
         return content.getvalue()
     for tag in tags:
         element = elements[tag]
-        if element.is_raw and element.value is None:
-            element = found[tag]  # empty, or left in the file
-        value = element.value if element.is_raw else None
+        if (
+            element.is_raw
+            and element.value is None
+            and not (isinstance(element, RawDataElement) and element.length == 0)
+        ):
+            element = found[tag]  # left in the file
+        value = (element.value or b"") if element.is_raw else None
         if isinstance(value, bytes) and element.VR and isinstance(element, RawDataElement):
             content.write(_raw(tag, element.VR.encode(), element.length, value))
         else:

@@ -228,4 +228,4 @@ def _syntax(found: Dataset | Elements) -> str:
 def _named(uid: str) -> str:
     from pydicom.uid import UID
 
-    return UID(uid).name if uid else "it"
+    return UID(uid).name if UID(uid).is_valid else "it"  # damaged bytes may hold anything, a patient's name too

@@ -36,7 +36,8 @@ def dataset(path: Path) -> Dataset:
             if start >= file.seek(0, io.SEEK_END):
                 return found
             file.seek(start)
-            tail = read_dataset(file, implicit, little)
+            # Zeros behind the end are no elements: a deflated file can hold a gigabyte of them.
+            tail = read_dataset(file, implicit, little, stop_when=lambda tag, _vr, _length: tag <= PIXELS[0])
         for tag in tail.keys():  # noqa: SIM118 iterating a data set would parse its elements
             if tag.group not in (0xFFFA, 0xFFFC):
                 found[tag] = tail.get_item(tag)

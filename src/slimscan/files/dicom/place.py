@@ -15,6 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO
 
+from slimscan import child
 from slimscan.errors import NotReadable
 from slimscan.files.guard import reading
 
@@ -62,21 +63,22 @@ def opened(path: Path, inflated: bool) -> BinaryIO:
     """The file, or its inflated data set, ready to read from."""
     if not inflated:
         return path.open("rb")
-    return io.BytesIO(_inflate(path, path.stat().st_mtime_ns))
+    limits = child.asked()
+    return io.BytesIO(_inflate(path, path.stat().st_mtime_ns, limits.most if limits else _INFLATE_LIMIT))
 
 
 @lru_cache(maxsize=2)
-def _inflate(path: Path, stamp: int) -> bytes:  # noqa: ARG001 the stamp is part of the cache's key
+def _inflate(path: Path, stamp: int, limit: int) -> bytes:  # noqa: ARG001 the stamp is part of the cache's key
     """The data set of a deflated file (PS3.5 A.5); `stamp` keeps a changed file out of the cache."""
     data = path.read_bytes()
     (length,) = struct.unpack_from("<I", data, 140)  # (0002,0000) stands first behind DICM: the length of the group
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     try:
-        content = inflater.decompress(data[144 + length :], _INFLATE_LIMIT)
+        content = inflater.decompress(data[144 + length :], limit)
     except zlib.error as error:
         raise NotReadable(f"{path}: the deflated data set is damaged: {error}") from None
     if inflater.unconsumed_tail:
-        raise NotReadable(f"{path}: the deflated data set is larger than {_INFLATE_LIMIT >> 30} GiB; inflate it first")
+        raise NotReadable(f"{path}: the deflated data set is larger than {limit} bytes; inflate it first")
     if not inflater.eof:
         raise NotReadable(f"{path}: the deflated data set is cut off")
     return content
