@@ -73,7 +73,17 @@ def test_impossible_addresses(text: str, said: str) -> None:
     assert str(told.value) == said
 
 
-@pytest.mark.parametrize("text", ["https://me:s3cret@pacs/rs", "dicom://me:s3cret@pacs:104", "ftp://me:s3cret@pacs/rs"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://me:s3cret@pacs/rs",
+        "dicom://me:s3cret@pacs:104",
+        "ftp://me:s3cret@pacs/rs",
+        "me:s3cret@pacs",
+        "http:/me:s3cret@pacs/rs",
+        "ftp://me:a/s3cret@b@pacs/rs",
+    ],
+)
 def test_a_password_in_an_address_is_refused_and_not_repeated(text: str) -> None:
     said = here("dicom", "find", text).error()
     assert "s3cret" not in said

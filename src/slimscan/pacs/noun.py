@@ -72,7 +72,8 @@ class Server:
 
 def address(text: str) -> Address:
     """An address in words, parsed; InputError with what is allowed. A password in it is refused and not repeated."""
-    shown = re.sub(r"//[^/@]*:[^/@]*@", "//...@", text)
+    plain = "@" not in text or re.fullmatch(r"\w+:/+[^:@]*@[^@]*", text)
+    shown = text if plain else re.sub(r"^(\w+:/+)?.*@", r"\1...@", text)
     try:
         parts = urlsplit(text)
         port = parts.port
