@@ -20,6 +20,7 @@ from phantoms import head, masked
 import slimscan
 from slimscan import Lossless, Ratio
 from slimscan.errors import InputError, OutputError, ServerError
+from slimscan.nouns import Region
 from slimscan.press.deliver import plan_of, receive
 from slimscan.press.send import serving, simulated
 from slimscan.wire import client
@@ -68,6 +69,37 @@ def test_step_by_step_to_the_original(port: int, folder: Path, tmp_path: Path) -
     assert sorted(place.name for place in tmp_path.iterdir()) == ["o.nii.gz"]
     with pytest.raises(OutputError, match="exists already"):
         receive(url, out)
+
+
+@pytest.mark.parametrize(("codec", "outside"), [("jpegls", "max-error:40"), ("hevc", "setting:hevc@34")])
+def test_region_first_then_the_rest_then_the_original(tmp_path: Path, codec: str, outside: str) -> None:
+    if codec == "hevc":
+        pytest.importorskip("av", reason="the extra video is not installed")
+    volume, folder, out = head(SHAPE), tmp_path / "in", tmp_path / "o.nii"
+    weight = np.zeros(SHAPE, bool)
+    weight[9:14, 20:50, 10:40] = True
+    folder.mkdir()
+    region = Region(weight, "box")
+    slimscan.compress(volume, folder / "ct.ozx", codec=codec, roi=region, outside=outside, residual=True)
+    original = np.asarray(volume.pixels)
+    with serving(folder) as port:
+        url = f"http://127.0.0.1:{port}/ct.ozx"
+        done = receive(url, out, until="look")
+        look = np.asarray(slimscan.read(out).pixels)
+        assert look.shape == SHAPE
+        assert not (look == original)[weight].all()
+        done = receive(url, out, until="region")
+        assert (done.complete, done.exact, done.steps[-1].step) == (False, False, "region")
+        there = np.asarray(slimscan.read(out).pixels)
+        assert (there == original)[weight].all()  # exact where it counts, before the rest has come
+        if codec == "jpegls":  # slabs of hevc have all come with the first step
+            done = receive(url, out, until="rest")
+            assert done.steps[-1].says == "rest: 24 of 24 slices as stored"
+            assert not (np.asarray(slimscan.read(out).pixels) == original).all()
+        done = receive(url, out)
+    assert (done.complete, done.exact) == (True, True)
+    assert [check.name for check in done.checks] == ["written", "exact"]
+    assert same(out)
 
 
 def test_the_file_as_it_is(port: int, folder: Path, tmp_path: Path) -> None:
