@@ -87,6 +87,8 @@ def main() -> None:
         row("dicom/", codec, "lossless", target=Lossless())
         row("dicom/", codec, "inside lossless, outside max-error:32", roi=region, outside="max-error:32")
     row("dicom/", "jpeg2000", "inside lossless, outside ratio:20", roi=region, outside="ratio:20")
+    for codec in ("jpeg2000", "jpegls", "jpegxl"):
+        row("dicom/", codec, "inside lossless, outside calm", roi=region, outside="calm")
     row("dicom/", "jpegls", "inside lossless, outside constant:0", roi=region, outside="constant:0")
     row("a.nii.gz", "gzip", "lossless", target=Lossless())
     row("a.nii.gz", "gzip", "inside lossless, outside max-error:32", roi=region, outside="max-error:32")

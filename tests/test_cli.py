@@ -31,6 +31,7 @@ MORE_COMPRESS_KEYS = {
     "notes",
     "policy",
     "history",
+    "regions",
     "unit",
     "max_abs_error_real",
 }

@@ -460,3 +460,24 @@ def test_a_real_abdomen_with_its_liver(tmp_path: Path) -> None:
     assert receipt.regions["inside"]["identical"]
     assert receipt.regions["inside"]["voxels"] > 1000
     assert receipt.file_bytes < whole.file_bytes / 4
+
+
+def test_the_command_says_inside_and_outside(tmp_path: Path) -> None:
+    from commands import here as run
+
+    volume = head((8, 48, 48))
+    slimscan.write(volume, tmp_path / "ct.nii.gz")
+    mask = Volume(np.asarray(ball(volume).weight).astype(np.uint8), volume.affine_mm)
+    slimscan.write(mask, tmp_path / "mask.nii.gz")
+    words = ["compress", tmp_path / "ct.nii.gz", "-o", tmp_path / "a.ozx", "--roi", tmp_path / "mask.nii.gz"]
+    done = run(*words, "--outside", "max-error:20")
+    assert done.status == 0, done.err
+    assert "region" in done.out
+    assert "nothing differs" in done.out
+    done = run("info", tmp_path / "a.ozx", "--json")
+    assert done.json["receipt"]["regions"]["region"]["source"] == "mask.nii.gz"
+    assert done.json["receipt"]["regions"]["inside"]["identical"] is True
+    assert "inside" in run("info", tmp_path / "a.ozx").out
+    done = run(*words, "--force")
+    assert done.status == 2
+    assert "--roi: want --outside" in done.err
