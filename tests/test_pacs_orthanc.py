@@ -329,3 +329,39 @@ def test_real_images(archive: Orthanc, tmp_path: Path, real_data: Path) -> None:
     (one,) = got.json["series"]
     assert one["receipt"]["ratio"] == pytest.approx(7, rel=0.02)
     assert snapshot(archive, study, number) == before
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_a_segmentation_goes_in_and_comes_back(archive: Orthanc, tmp_path: Path, name: str) -> None:
+    """Beside its series, byte for byte, and read as the labels that were drawn."""
+    pytest.importorskip("highdicom", reason='highdicom is not installed: pip install "slimscan[seg]"')
+    import slimscan
+
+    server, more = way(archive, name)
+    paths = series(tmp_path / "ct", f"segmented {name}", 4)
+    study, number, _ = uids(paths[0])
+    ct = slimscan.read(tmp_path / "ct")
+    labels = np.zeros(ct.shape, np.uint8)
+    labels[1:3, 2:9, 3:8], labels[2, 9:12, 1:5] = 1, 2
+    mask = slimscan.Volume(labels, ct.affine_mm, bits=8, source="mask")
+    slimscan.write(mask, tmp_path / "mask.nii.gz")
+    where = tmp_path / "seg" / "seg.dcm"
+    where.parent.mkdir()
+    said = here(
+        "dicom", "seg", tmp_path / "mask.nii.gz", "--on", tmp_path / "ct", "-o", where, "--labels", "1=liver,2=spleen"
+    )
+    assert said.status == 0, said
+    assert here("dicom", "store", server, tmp_path / "ct", *more).status == 0
+    before = snapshot(archive, study, number)
+    done = here("dicom", "store", server, where, *more, "--json").json
+    assert done["stored"] == [uids(where)[2]]
+    got = here("dicom", "fetch", server, "--series", uids(where)[1], *more, "-o", tmp_path / "back", "--json").json
+    assert (got["study"], got["instances"]) == (study, 1)
+    back = next((tmp_path / "back").rglob("*.dcm"))
+    assert part10.compare(where, back).same
+    np.testing.assert_array_equal(pixels(back), pixels(where))
+    assert sorted(np.unique(pixels(back))) == [0, 1, 2]
+    assert int((pixels(back) > 0).sum()) == int((labels > 0).sum())
+    assert snapshot(archive, study, number) == before
+    again = here("dicom", "store", server, where, *more, "--json").json
+    assert (again["stored"], again["skipped"]) == ([], done["stored"])
