@@ -49,11 +49,13 @@ def json_keys() -> dict[str, list[str]]:
     from slimscan.press.about import about
     from slimscan.press.compare import Comparison
     from slimscan.press.decompress import Decoded
+    from slimscan.press.deliver import Received
     from slimscan.press.pacs_fetch import Fetched
     from slimscan.press.pacs_shrink import Shrunk
     from slimscan.press.pacs_store import Stored
     from slimscan.press.policy import Guideline
     from slimscan.press.region import write_region
+    from slimscan.press.send import Simulated
     from slimscan.study.needs import needs
     from slimscan.study.plan import fix, load
     from slimscan.study.run import Summary
@@ -65,6 +67,8 @@ def json_keys() -> dict[str, list[str]]:
         "codecs": [f"codecs[].{key}" for key in codec_facts("jpeg2000")],
         "policies": [f"policies[].{field.name}" for field in fields(Guideline)],
         "compare": [field.name for field in fields(Comparison)],
+        "receive": [field.name for field in fields(Received)],
+        "send": [field.name for field in fields(Simulated)],
         "region": list(write_region("image:body", EXAMPLE)),
         "dicom find": ["server", "level", *(f"matches[].{field.name}" for field in fields(Match))],
         "dicom fetch": [field.name for field in fields(Fetched)],
