@@ -271,7 +271,7 @@ def _write(
     peak = case.peak(order.peak)
     measured: Measured | None = None
     if order.verify:
-        measured = measure(volume, written.decode, pieces, threads(), _kept(case, scheme), case.region)
+        measured = measure(volume, written.decode, pieces, threads(), _kept(case, prober), case.region)
     if measured and case.region is not None:
         promised = region_checks(case, scheme, measured)
     else:
@@ -320,9 +320,11 @@ def _setting(case: Case, prober: Prober, values: Sequence[float | None]) -> str:
     return text if case.region is None else region_setting(case, prober.scheme, text, treat.kind if treat else "")
 
 
-def _kept(case: Case, scheme: Scheme) -> float | None:
-    """The background that must have come back exactly."""
-    return scheme.background if case.region is None or case.envelope else case.seen.background
+def _kept(case: Case, prober: Prober) -> float | None:
+    """The background that must have come back exactly; JPEG-LS with NEAR has no place for it."""
+    if case.region is None or case.envelope:
+        return prober.scheme.background
+    return None if prober.treat is not None and prober.treat.near is not None else case.seen.background
 
 
 def _payloads(case: Case, prober: Prober, pieces: list[Piece], found: Found | None) -> Iterator[bytes]:

@@ -370,6 +370,8 @@ def _whole(case: Case, prober: Prober, pieces: list[Piece]) -> tuple[list[Piece]
 
     room = goal.limit - floor
     low, high = least - 1, least
+    if size(high) > 8 * room:  # hardly to be had: look at the end first
+        high = top
     while size(high) > room:
         if high >= top:
             best = case.raw_bytes / max(1.0, sizes[high] + floor + case.overhead)
@@ -391,7 +393,7 @@ def _whole(case: Case, prober: Prober, pieces: list[Piece]) -> tuple[list[Piece]
         except TargetUnreachable:
             if high >= top:
                 raise
-            high = min(top, max(high + 1, high * 3 // 2))  # the outside takes more than its floor
+            high = min(top, max(high + 1, 4 * high))  # the outside takes more than its floor
 
 
 def _rebound(prober: Prober, bound: int) -> None:
