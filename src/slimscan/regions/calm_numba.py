@@ -5,6 +5,7 @@ What lies outside the box that can change is not computed: all inside, closed, o
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -36,11 +37,11 @@ LEVELS, STRIP = 3, 64
 
 
 @compiled
-def slice_diffused(u: Any, q: Any, iterations: int, s: Any, a: Any) -> None:
+def slice_diffused(u: Any, q: Any, iterations: int, s: Any, a: Any, shut: bool) -> None:
     """All iterations of one slice, in place, row by row in a wave: iteration t works t rows behind the first.
 
     u, q: (y, x) of one float type, q = 1 - p, or -1 for closed voxels (which take and give nothing, and whose u is
-    finite). s: (6,) of that type: factors of squared differences along z, y, x, and of squared sums of four
+    finite); shut: whether there are any. s: (6,) of that type: factors of squared differences along z, y, x, and of squared sums of four
     differences along z, y, x. a: (3,): time step over squared spacing along z, y, x. Those along z are not used.
     """
     rows, n = u.shape
@@ -52,36 +53,39 @@ def slice_diffused(u: Any, q: Any, iterations: int, s: Any, a: Any) -> None:
             dy0, dy1 = 6 * t + (r & 1), 6 * t + 1 - (r & 1)
             cx0, cx1, fy0, fy1 = dy0 + 2, dy1 + 2, dy0 + 4, dy1 + 4
             if r == 0:
-                along(n, u, 0, q, 0, w, x)
+                along(n, u, 0, q, 0, w, x, shut)
                 sum_along(n, w, x, cx0)
             if r + 1 < rows:
-                between(n, u, r, u, r + 1, q, r, r + 1, w, dy1)
-                along(n, u, r + 1, q, r + 1, w, x)
+                between(n, u, r, u, r + 1, q, r, r + 1, w, dy1, shut)
+                along(n, u, r + 1, q, r + 1, w, x, shut)
                 sum_along(n, w, x, cx1)
                 flux2(n, w, dy1, q, r, r + 1, cx0, cx1, s[1], s[5], fy1)
             else:
                 w[dy1] = 0
                 w[fy1] = 0
             sum_rows(n, w, dy0, dy1, cy)
-            along(n, u, r, q, r, w, x)
+            along(n, u, r, q, r, w, x, shut)
             flux2_along(n, w, x, q, r, cy, s[2], s[4], fx)
             update2(n, u, r, w, fx, fy0, fy1, a[2], a[1])
 
 
 @compiled
-def strip_diffused(u: Any, q: Any, out: Any, rows: int, low: int, high: int, levels: int, s: Any, a: Any) -> None:
+def strip_diffused(
+    u: Any, q: Any, out: Any, rows: int, low: int, high: int, levels: int, s: Any, a: Any, shut: bool, w: Any
+) -> None:
     """Some iterations of rows low..high - 1 of all slices, from u to out: plane after plane in a wave along z.
 
     u, q, out: (z * rows, x) of one float type, and s, a, as in slice_diffused. levels: iterations; level t also makes
-    levels - 1 - t rows beyond the strip on either side, which the next levels need.
+    levels - 1 - t rows beyond the strip on either side, which the next levels need. w: room of
+    (10 levels + 1) (high - low + 2 levels) + 6 rows of width(x).
     """
     depth, n = u.shape[0] // rows, u.shape[1]
     first, last = max(0, low - levels), min(rows, high + levels)  # rows that are read
     span = last - first
     # Blocks of `span` rows. Of a level: slices z and z + 1 of u, of the sums along x and along y; faces z and z + 1.
-    w = np.zeros((10 * levels * span + span + 6, width(n)), u.dtype)
     cz = 10 * levels * span  # this block: sums along z
     x, fx, dy, fy = cz + span, cz + span + 1, cz + span + 2, cz + span + 4  # single rows; two of dy and of fy
+    w[cz + span :] = 0  # all others are written before they are read
     for front in range(depth + levels - 1):
         for t in range(max(0, front - depth + 1), min(levels, front + 1)):
             z = front - t
@@ -96,15 +100,15 @@ def strip_diffused(u: Any, q: Any, out: Any, rows: int, low: int, high: int, lev
                     w[u0 : u0 + span, :n] = u[first:last]
                 w[dz0 : dz0 + span] = 0
                 w[fz0 : fz0 + span] = 0
-                in_plane(n, w, u0 - first, q, 0, cx0 - first, cy0 - first, start, stop, x, dy)
+                in_plane(n, w, u0 - first, q, 0, cx0 - first, cy0 - first, start, stop, x, dy, shut)
             here, after = z * rows, (z + 1) * rows  # rows of q, u and out
             if z + 1 < depth:
                 if t == 0:
                     w[u1 : u1 + span, :n] = u[after + first : after + last]
-                in_plane(n, w, u1 - first, q, after, cx1 - first, cy1 - first, start, stop, x, dy)
+                in_plane(n, w, u1 - first, q, after, cx1 - first, cy1 - first, start, stop, x, dy, shut)
                 for y in range(start, stop):
                     k = y - first
-                    between(n, w, u0 + k, w, u1 + k, q, here + y, after + y, w, dz1 + k)
+                    between(n, w, u0 + k, w, u1 + k, q, here + y, after + y, w, dz1 + k, shut)
                     flux3(
                         n,
                         w,
@@ -133,7 +137,7 @@ def strip_diffused(u: Any, q: Any, out: Any, rows: int, low: int, high: int, lev
                 k = y - first
                 below, above = fy + (y & 1), fy + 1 - (y & 1)
                 if y + 1 < stop:
-                    between(n, w, u0 + k, w, u0 + k + 1, q, here + y, here + y + 1, w, dy)
+                    between(n, w, u0 + k, w, u0 + k + 1, q, here + y, here + y + 1, w, dy, shut)
                     flux3(
                         n,
                         w,
@@ -154,7 +158,7 @@ def strip_diffused(u: Any, q: Any, out: Any, rows: int, low: int, high: int, lev
                     w[above] = 0
                 if y < lower:
                     continue
-                along(n, w, u0 + k, q, here + y, w, x)
+                along(n, w, u0 + k, q, here + y, w, x, shut)
                 flux3_along(n, w, x, q, here + y, cy0 + k, cz + k, s[2], s[4], s[3], fx)
                 fz = fz0 + k, fz1 + k
                 if t == levels - 1:
@@ -195,7 +199,7 @@ def _kept_float(src: Any, u: Any, q: Any, times: Any, out: Any) -> None:
 
 @compiled
 def _live(u: Any, q: Any, before: Any, box: Any) -> None:
-    """box: (8,): rows and columns [low, high) where p < 1, and where a sample differs from its neighbours.
+    """box: (10,): rows and columns [low, high) where p < 1, and where a sample differs from its neighbours; 0, any closed.
 
     before: the slice before, or u itself."""
     rows, n = u.shape
@@ -203,12 +207,14 @@ def _live(u: Any, q: Any, before: Any, box: Any) -> None:
     box[1::2] = 0
     soft = np.zeros(n, np.uint8)
     rough = np.zeros(n, np.uint8)
+    closed = np.uint8(0)
     for r in range(rows):
         some = np.uint8(0)
         for i in range(n):
             one = np.uint8(q[r, i] > 0)
             soft[i] |= one
             some |= one
+            closed |= np.uint8(q[r, i] < 0)
         if some:
             box[0], box[1] = min(box[0], r), r + 1
         some = np.uint8(0)
@@ -227,6 +233,7 @@ def _live(u: Any, q: Any, before: Any, box: Any) -> None:
                 some |= one
         if some:
             box[4], box[5] = min(box[4], max(0, r - 1)), r + 1
+    box[8], box[9] = 0, closed
     for i in range(n):
         if soft[i]:
             box[2], box[3] = min(box[2], i), i + 1
@@ -252,7 +259,7 @@ def _slice(pixels: Pixels, weights: NDArray[Any], flow: Flow, out: Pixels) -> No
     power = exponent(pixels)
     u, q = np.empty(pixels.shape, flow.work), np.empty(pixels.shape, flow.work)
     _load(pixels, weights, flow, power, u, q)
-    box = np.empty(8, np.int64)
+    box = np.empty(10, np.int64)
     _live(u, q, u, box)
     window = _window(box, flow.iterations, pixels.shape)
     if window is None:
@@ -261,10 +268,10 @@ def _slice(pixels: Pixels, weights: NDArray[Any], flow: Flow, out: Pixels) -> No
     y0, y1, x0, x1 = window
     s, a = flow.factors(2.0**-power)
     if (y1 - y0, x1 - x0) == pixels.shape:
-        slice_diffused(u, q, flow.iterations, s, a)
+        slice_diffused(u, q, flow.iterations, s, a, bool(box[9]))
     else:
         part = np.ascontiguousarray(u[y0:y1, x0:x1])
-        slice_diffused(part, np.ascontiguousarray(q[y0:y1, x0:x1]), flow.iterations, s, a)
+        slice_diffused(part, np.ascontiguousarray(q[y0:y1, x0:x1]), flow.iterations, s, a, bool(box[9]))
         u[y0:y1, x0:x1] = part
     _store(pixels, u, q, power, out)
 
@@ -279,12 +286,12 @@ def _volume(pixels: Pixels, weights: NDArray[Any], flow: Flow, out: Pixels, each
         pass
 
     def live(z: int) -> NDArray[np.int64]:
-        box = np.empty(8, np.int64)
+        box = np.empty(10, np.int64)
         _live(u[z], q[z], u[max(0, z - 1)], box)
         return box
 
     boxes = np.array(list(each(live, range(depth))))
-    box = np.where(np.arange(8) % 2, boxes.max(axis=0), boxes.min(axis=0))
+    box = np.where(np.arange(10) % 2, boxes.max(axis=0), boxes.min(axis=0))
     window = _window(box, flow.iterations, (rows, n))
     if window is None:
         out[...] = pixels
@@ -297,13 +304,23 @@ def _volume(pixels: Pixels, weights: NDArray[Any], flow: Flow, out: Pixels, each
     strip = min(STRIP, max(8, -(-height // 2)))
     s, a = flow.factors(2.0**-power)
     source, made = part, np.empty_like(part)
-    left, weight = flow.iterations, soft.reshape(depth * height, across)
+    left, weight, shut = flow.iterations, soft.reshape(depth * height, across), bool(box[9])
+    span = strip + 2 * LEVELS
+    held = threading.local()
+
+    def room() -> NDArray[Any]:
+        """What strip_diffused works in, one for each thread."""
+        if not hasattr(held, "rows"):
+            held.rows = np.empty((10 * LEVELS * span + span + 6, width(across)), flow.work)
+        rows: NDArray[Any] = held.rows
+        return rows
+
     while left:
         levels = min(LEVELS, left)
         old, new = (array.reshape(depth * height, across) for array in (source, made))
 
         def work(low: int, old: Any = old, new: Any = new, levels: int = levels) -> None:
-            strip_diffused(old, weight, new, height, low, min(low + strip, height), levels, s, a)
+            strip_diffused(old, weight, new, height, low, min(low + strip, height), levels, s, a, shut, room())
 
         for _ in each(work, range(0, height, strip)):
             pass

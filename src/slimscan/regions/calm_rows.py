@@ -111,17 +111,25 @@ def compiled(function: F) -> F:
 
 
 @compiled
-def between(n: int, A: Any, a: int, B: Any, b: int, q: Any, qa: int, qb: int, w: Any, o: int) -> None:
-    """w[o] = B[b] - A[a], or 0 across a closed face; q[qa], q[qb]: 1 - p of both sides."""
-    for i in range(n):
-        w[o, i] = B[b, i] - A[a, i] if min(q[qa, i], q[qb, i]) >= 0 else w.dtype.type(0)
+def between(n: int, A: Any, a: int, B: Any, b: int, q: Any, qa: int, qb: int, w: Any, o: int, shut: bool) -> None:
+    """w[o] = B[b] - A[a], or 0 across a closed face; q[qa], q[qb]: 1 - p of both sides. shut: some voxel is closed."""
+    if shut:
+        for i in range(n):
+            w[o, i] = B[b, i] - A[a, i] if min(q[qa, i], q[qb, i]) >= 0 else w.dtype.type(0)
+    else:
+        for i in range(n):
+            w[o, i] = B[b, i] - A[a, i]
 
 
 @compiled
-def along(n: int, A: Any, a: int, q: Any, k: int, w: Any, o: int) -> None:
+def along(n: int, A: Any, a: int, q: Any, k: int, w: Any, o: int, shut: bool) -> None:
     """w[o, i + 1] = A[a, i + 1] - A[a, i], or 0 across a closed face; w[o, 0] and w[o, n] stay 0."""
-    for i in range(n - 1):
-        w[o, i + 1] = A[a, i + 1] - A[a, i] if min(q[k, i], q[k, i + 1]) >= 0 else w.dtype.type(0)
+    if shut:
+        for i in range(n - 1):
+            w[o, i + 1] = A[a, i + 1] - A[a, i] if min(q[k, i], q[k, i + 1]) >= 0 else w.dtype.type(0)
+    else:
+        for i in range(n - 1):
+            w[o, i + 1] = A[a, i + 1] - A[a, i]
 
 
 @compiled
@@ -226,7 +234,9 @@ def width(n: int) -> int:
 
 
 @compiled
-def in_plane(n: int, w: Any, u: int, q: Any, k: int, cx: int, cy: int, start: int, stop: int, x: int, dy: int) -> None:
+def in_plane(
+    n: int, w: Any, u: int, q: Any, k: int, cx: int, cy: int, start: int, stop: int, x: int, dy: int, shut: bool
+) -> None:
     """Sums of the two differences of every voxel along x and along y in rows start..stop - 1 of one slice.
 
     u, cx, cy: where row 0 of the slice lies in w (or would). k: the same in q. x, dy, dy + 1: rows for use here.
@@ -234,11 +244,11 @@ def in_plane(n: int, w: Any, u: int, q: Any, k: int, cx: int, cy: int, start: in
     w[dy] = 0
     w[dy + 1] = 0
     for y in range(start, stop):
-        along(n, w, u + y, q, k + y, w, x)
+        along(n, w, u + y, q, k + y, w, x, shut)
         sum_along(n, w, x, cx + y)
         below, above = dy + (y & 1), dy + 1 - (y & 1)
         if y + 1 < stop:
-            between(n, w, u + y, w, u + y + 1, q, k + y, k + y + 1, w, above)
+            between(n, w, u + y, w, u + y + 1, q, k + y, k + y + 1, w, above, shut)
         else:
             w[above] = 0
         sum_rows(n, w, below, above, cy + y)
