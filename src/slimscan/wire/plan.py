@@ -1,6 +1,7 @@
 """What to send first: the byte ranges of an .ozx in the order in which they make a picture.
 
-    look     everything but chunks, and the base of every 8th slice: a volume whose other slices are interpolated
+    look     everything but chunks, and the base of every 8th slice: a volume whose other slices are interpolated; the
+             inside part too where the base shows something else in the region's place
     region   base and inside part of every chunk that holds a part of the region
     rest     the base of all others, every 4th slice, then every 2nd, then all
     exact    the chunks of the residual
@@ -110,8 +111,9 @@ def lay_out(file: IO[bytes], name: str) -> Plan:
             arrays = [_chunks(archive, file, info.filename) for info in archive.infolist() if _is_array(info.filename)]
             etag = _etag(file, archive, size)
         main = next(found for found in arrays if found.name == "0")
-        version = int(said["scheme"]["version"])
-        firsts = [_first_part(file, place, version) for place in main.places]
+        scheme = said["scheme"]
+        filled = bool((scheme.get("inside") or {}).get("filled"))
+        firsts = [_first_part(file, place, int(scheme["version"]), filled) for place in main.places]
         spans = _ordered(main, firsts, [found for found in arrays if found.name != "0"], size)
     except (zipfile.BadZipFile, OSError, KeyError, ValueError, TypeError, StopIteration, struct.error) as error:
         raise NotReadable(f"{name}: is no .ozx of slimscan, or is damaged ({type(error).__name__})") from error
@@ -169,10 +171,11 @@ def _ordered(main: Chunks, firsts: list[tuple[int, bool]], others: list[Chunks],
     return [span for span in spans if span.stop > span.start]
 
 
-def _first_part(file: IO[bytes], place: tuple[int, int], version: int) -> tuple[int, bool]:
+def _first_part(file: IO[bytes], place: tuple[int, int], version: int, filled: bool) -> tuple[int, bool]:
     """Where the first picture of a chunk ends, and whether the chunk holds a part of the region.
 
-    It ends with the base, or with the chunk when that has no inside part, or nothing but one.
+    It ends with the base, or with the chunk when that has no inside part or no base. So it does where the region is filled
+    in the base: a picture without the very thing that was asked for would mislead.
     """
     offset, length = place
     if version < 2 or length < ENVELOPE.size + CRC_BYTES:
@@ -182,7 +185,7 @@ def _first_part(file: IO[bytes], place: tuple[int, int], version: int) -> tuple[
     end = ENVELOPE.size + mask + base
     if end + inside + CRC_BYTES > length:
         raise ValueError("an envelope is longer than its chunk")
-    return offset + (end if inside and base else length), inside > 0
+    return offset + (end if inside and base and not filled else length), inside > 0
 
 
 def _is_array(name: str) -> bool:
