@@ -217,7 +217,8 @@ class _Writer:
         if kind_of(self.place) == "box":
             return ""
         index = STEPS.index(step)
-        volume, state = volume_at(body, plan, index, lambda: bool(self._next))
+        # The region is what is waited for: its volume is not given up for one of a few more bytes.
+        volume, state = volume_at(body, plan, index, lambda: step != "region" and bool(self._next))
         if state.whole == state.slices:
             self.checks = self._whole(body, volume, exact=step == "exact")
             self.final = True
