@@ -71,12 +71,24 @@ def slice_diffused(u: Any, q: Any, iterations: int, s: Any, a: Any, shut: bool) 
 
 @compiled
 def strip_diffused(
-    u: Any, q: Any, out: Any, rows: int, low: int, high: int, levels: int, s: Any, a: Any, shut: bool, w: Any
+    u: Any,
+    q: Any,
+    head: Any,
+    tail: Any,
+    rows: int,
+    low: int,
+    high: int,
+    levels: int,
+    s: Any,
+    a: Any,
+    shut: bool,
+    w: Any,
 ) -> None:
-    """Some iterations of rows low..high - 1 of all slices, from u to out: plane after plane in a wave along z.
+    """Some iterations of rows low..high - 1 of all slices, in place: plane after plane in a wave along z.
 
-    u, q, out: (z * rows, x) of one float type, and s, a, as in slice_diffused. levels: iterations; level t also makes
-    levels - 1 - t rows beyond the strip on either side, which the next levels need. w: room of
+    u, q: (z * rows, x) of one float type, and s, a, shut, as in slice_diffused. levels: iterations; level t also makes
+    levels - 1 - t rows beyond the strip on either side, which the next levels need. head, tail: (z, n, x), the n rows
+    of u before and after the strip, at most `levels`, as they were: others work on those. w: room of
     (10 levels + 1) (high - low + 2 levels) + 6 rows of width(x).
     """
     depth, n = u.shape[0] // rows, u.shape[1]
@@ -97,14 +109,18 @@ def strip_diffused(
             dz0, dz1, fz0, fz1 = u0 + 6 * span, u1 + 6 * span, u0 + 8 * span, u1 + 8 * span
             if z == 0:
                 if t == 0:
-                    w[u0 : u0 + span, :n] = u[first:last]
+                    w[u0 : u0 + low - first, :n] = head[0]
+                    w[u0 + low - first : u0 + high - first, :n] = u[low:high]
+                    w[u0 + high - first : u0 + span, :n] = tail[0]
                 w[dz0 : dz0 + span] = 0
                 w[fz0 : fz0 + span] = 0
                 in_plane(n, w, u0 - first, q, 0, cx0 - first, cy0 - first, start, stop, x, dy, shut)
             here, after = z * rows, (z + 1) * rows  # rows of q, u and out
             if z + 1 < depth:
                 if t == 0:
-                    w[u1 : u1 + span, :n] = u[after + first : after + last]
+                    w[u1 : u1 + low - first, :n] = head[z + 1]
+                    w[u1 + low - first : u1 + high - first, :n] = u[after + low : after + high]
+                    w[u1 + high - first : u1 + span, :n] = tail[z + 1]
                 in_plane(n, w, u1 - first, q, after, cx1 - first, cy1 - first, start, stop, x, dy, shut)
                 for y in range(start, stop):
                     k = y - first
@@ -162,7 +178,7 @@ def strip_diffused(
                 flux3_along(n, w, x, q, here + y, cy0 + k, cz + k, s[2], s[4], s[3], fx)
                 fz = fz0 + k, fz1 + k
                 if t == levels - 1:
-                    update3(n, w, u0 + k, w, fx, below, above, fz[0], fz[1], a[2], a[1], a[0], out, here + y)
+                    update3(n, w, u0 + k, w, fx, below, above, fz[0], fz[1], a[2], a[1], a[0], u, here + y)
                 else:
                     made = u0 + 10 * span + k
                     update3(n, w, u0 + k, w, fx, below, above, fz[0], fz[1], a[2], a[1], a[0], w, made)
@@ -303,8 +319,8 @@ def _volume(pixels: Pixels, weights: NDArray[Any], flow: Flow, out: Pixels, each
     height, across = y1 - y0, x1 - x0
     strip = min(STRIP, max(8, -(-height // 2)))
     s, a = flow.factors(2.0**-power)
-    source, made = part, np.empty_like(part)
-    left, weight, shut = flow.iterations, soft.reshape(depth * height, across), bool(box[9])
+    flat, weight = part.reshape(depth * height, across), soft.reshape(depth * height, across)
+    left, shut = flow.iterations, bool(box[9])
     span = strip + 2 * LEVELS
     held = threading.local()
 
@@ -317,17 +333,22 @@ def _volume(pixels: Pixels, weights: NDArray[Any], flow: Flow, out: Pixels, each
 
     while left:
         levels = min(LEVELS, left)
-        old, new = (array.reshape(depth * height, across) for array in (source, made))
+        # What lies beside a strip is kept as it is now: the strips work in place, in any order.
+        sides = [
+            (low, part[:, max(0, low - levels) : low].copy(), part[:, low + strip : low + strip + levels].copy())
+            for low in range(0, height, strip)
+        ]
 
-        def work(low: int, old: Any = old, new: Any = new, levels: int = levels) -> None:
-            strip_diffused(old, weight, new, height, low, min(low + strip, height), levels, s, a, shut, room())
+        def work(side: tuple[int, NDArray[Any], NDArray[Any]], levels: int = levels) -> None:
+            low, below, above = side
+            high = min(low + strip, height)
+            strip_diffused(flat, weight, below, above, height, low, high, levels, s, a, shut, room())
 
-        for _ in each(work, range(0, height, strip)):
+        for _ in each(work, sides):
             pass
-        source, made = made, source
         left -= levels
-    if source is not u:
-        u[:, y0:y1, x0:x1] = source
+    if part is not u:
+        u[:, y0:y1, x0:x1] = part
     for _ in each(lambda z: _store(pixels[z], u[z], q[z], power, out[z]), range(depth)):
         pass
 
