@@ -47,6 +47,7 @@ def json_keys() -> dict[str, list[str]]:
     from slimscan.nouns import Receipt
     from slimscan.pacs.search import Match
     from slimscan.press.about import about
+    from slimscan.press.calm_file import Calmed
     from slimscan.press.compare import Comparison
     from slimscan.press.decompress import Decoded
     from slimscan.press.deliver import Received
@@ -66,6 +67,7 @@ def json_keys() -> dict[str, list[str]]:
         "info": list(about(EXAMPLE)),
         "codecs": [f"codecs[].{key}" for key in codec_facts("jpeg2000")],
         "policies": [f"policies[].{field.name}" for field in fields(Guideline)],
+        "calm": [field.name for field in fields(Calmed)],
         "compare": [field.name for field in fields(Comparison)],
         "receive": [field.name for field in fields(Received)],
         "send": [field.name for field in fields(Simulated)],

@@ -31,7 +31,9 @@ MORE_COMPRESS_KEYS = {
     "notes",
     "policy",
     "history",
+    "ratio_exact",
     "regions",
+    "residual_bytes",
     "unit",
     "max_abs_error_real",
 }

@@ -191,7 +191,7 @@ def test_a_missing_mask_is_named(tmp_path):
         fix(load(place))
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", [name for name in names() if name != "luu2021"])  # that one has a command of its own
 def test_recipes_are_studies(name, tmp_path):
     study = parse(tomllib.loads(text(name)), tmp_path)
     assert [codec.name for codec in study.codecs] == ["jpeg2000", "hevc-gop8"]
