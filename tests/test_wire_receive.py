@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import signal
 import subprocess
@@ -25,7 +26,7 @@ from slimscan.errors import InputError, OutputError, ServerError
 from slimscan.nouns import Region
 from slimscan.press.deliver import plan_of, receive
 from slimscan.press.send import serving, simulated
-from slimscan.wire import client
+from slimscan.wire import client, fetch
 from slimscan.wire.line import throttled
 from slimscan.wire.model import Line
 from slimscan.wire.ranges import wanted
@@ -355,6 +356,22 @@ def test_a_server_that_lies_is_one_line(
         receive(f"http://127.0.0.1:{port}/ct.ozx", tmp_path / "o.nii")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "o.nii").exists()
+
+
+def test_a_line_cut_at_any_byte_is_a_cut_and_no_lie(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content, plan = (folder / "ct.ozx").read_bytes(), plan_of(folder / "ct.ozx")
+    asked = [(0, 20), (40, 60)]
+    whole = parts(content, asked)
+
+    class Answer(io.BytesIO):
+        status, headers = 206, {"Content-Type": KIND}
+
+    for count in range(len(whole)):
+        monkeypatch.setattr(fetch, "_ask", lambda *_, count=count: Answer(whole[:count]))
+        with pytest.raises(fetch.Cut, match="the answer ends early"):
+            fetch.get_ranges(fetch.door_of("http://localhost/ct.ozx"), plan, asked, lambda _at, _data: None)
+    monkeypatch.setattr(fetch, "_ask", lambda *_: Answer(whole))
+    fetch.get_ranges(fetch.door_of("http://localhost/ct.ozx"), plan, asked, lambda _at, _data: None)
 
 
 def test_a_plan_larger_than_the_disk(folder: Path, tmp_path: Path) -> None:

@@ -158,11 +158,11 @@ def _line(door: Door, answer: http.client.HTTPResponse, *, skip_empty: bool = Fa
         except (OSError, http.client.HTTPException) as error:
             door.close()
             raise Cut(str(error)) from error
-        if not line:
+        if not line.endswith(b"\n"):
+            if len(line) == LINE:
+                break
             door.close()
             raise Cut("the answer ends early")
-        if not line.endswith(b"\n"):
-            break
         if line.strip() or not skip_empty:
             return line.strip()
     raise _lie(door, "a part whose head has no end")
