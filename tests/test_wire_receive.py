@@ -24,6 +24,7 @@ import slimscan
 from slimscan import Lossless, Ratio
 from slimscan.errors import InputError, OutputError, ServerError
 from slimscan.nouns import Region
+from slimscan.press import ahead, deliver, partial, scheme
 from slimscan.press.deliver import plan_of, receive
 from slimscan.press.send import serving, simulated
 from slimscan.wire import client, fetch
@@ -130,6 +131,39 @@ def test_a_lossy_file_says_that_it_cannot_become_exact(port: int, tmp_path: Path
     assert done.notes == (
         "the file holds no residual and was compressed with loss: the original cannot be restored from it",
     )
+
+
+def test_chunks_are_decoded_while_the_rest_comes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the last byte is here, nothing is left to decode but what it completed."""
+    place, out, late = tmp_path / "in" / "ct.ozx", tmp_path / "o.nii", []
+    place.parent.mkdir()
+    slimscan.compress(head(SHAPE), place, target=Ratio(8), codec="jpeg2000", residual=True)
+    original = deliver.lazy
+
+    def watched(*arguments: Any, **named: Any) -> Any:
+        found = original(*arguments, **named)
+        late.append(found.pixels)
+        return found
+
+    monkeypatch.setattr(deliver, "lazy", watched)
+    with serving(place.parent) as port:
+        done = receive(f"http://127.0.0.1:{port}/ct.ozx", out)
+    assert done.exact
+    assert same(out)
+    assert len(late) == 1
+    assert not late[0]._cache  # the volume of base and residual was opened for its facts alone
+
+
+def test_untrusted_decodes_in_children_at_every_step(
+    port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(partial, "decode_within", lambda limits, *rest: asked.append(limits) or within(limits, *rest))
+    monkeypatch.setattr(ahead, "decode_within", lambda limits, *rest: asked.append(limits) or within(limits, *rest))
+    within = scheme.decode_within
+    assert receive(f"http://127.0.0.1:{port}/lossy.ozx", tmp_path / "o.nii", untrusted=True).complete
+    assert asked
+    assert None not in asked
 
 
 def test_what_cannot_be_asked(port: int, tmp_path: Path) -> None:

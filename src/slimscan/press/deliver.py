@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from slimscan import child, files
 from slimscan.errors import CheckFailed, InputError, OutputError
 from slimscan.files.ozx import open_box
 from slimscan.nouns import Check, Pixels, Volume
+from slimscan.press.ahead import Ahead
 from slimscan.press.decompress import decompress
 from slimscan.press.open import lazy
 from slimscan.press.outputs import kind_of
@@ -109,10 +111,12 @@ def receive(
         (part / OURS).touch()
     except OSError as error:
         raise OutputError(f"{part}: cannot be written ({error.strerror or error})") from error
-    writer = _Writer(place, kind == "pixels", started, untrusted)
+    ahead = Ahead(untrusted)
+    writer = _Writer(place, kind == "pixels", started, untrusted, ahead)
+    came = ahead.came if kind != "box" else None
     try:
-        with writer:
-            done = client.receive(door, part, until, arrived=writer.arrived, passed=passed, say=say)
+        with ahead, writer:
+            done = client.receive(door, part, until, arrived=writer.arrived, passed=passed, came=came, say=say)
     finally:
         door.close()
     last = [name for name in done.plan.steps if STEPS.index(name) <= STEPS.index(until)][-1]
@@ -159,6 +163,7 @@ class _Writer:
     wanted: bool  # a volume after every step, not only the last
     started: float
     untrusted: bool | child.Limits
+    ahead: Ahead
     steps: list[StepDone] = field(default_factory=list)
     checks: tuple[Check, ...] = ()
     final: bool = False  # OUT was decoded from all slices
@@ -201,7 +206,8 @@ class _Writer:
                 step, plan, body = self._next[-1]
                 self._next.clear()
             try:
-                says = self._write(step, plan, body)
+                with child.apart(self.untrusted):
+                    says = self._write(step, plan, body)
             except Superseded:
                 continue
             except BaseException as error:  # noqa: BLE001 it is raised in the thread that waits
@@ -218,18 +224,19 @@ class _Writer:
             return ""
         index = STEPS.index(step)
         # The region is what is waited for: its volume is not given up for one of a few more bytes.
-        volume, state = volume_at(body, plan, index, lambda: step != "region" and bool(self._next))
+        ready = partial(self.ahead.chunk, plan)
+        volume, state = volume_at(body, plan, index, lambda: step != "region" and bool(self._next), ready)
         if state.whole == state.slices:
-            self.checks = self._whole(body, volume, exact=step == "exact")
+            self.checks = self._whole(body, plan, volume, exact=step == "exact")
             self.final = True
             return str(state)
         if not self.wanted:
             return ""
-        with child.apart(self.untrusted), staged(self.place, True) as stage:
+        with staged(self.place, True) as stage:
             files.write(told(volume, state) if ".nii" in self.place.name.lower() else volume, stage.path)
         return str(state)
 
-    def _whole(self, body: Path, volume: Volume, *, exact: bool) -> tuple[Check, ...]:
+    def _whole(self, body: Path, plan: Plan, volume: Volume, *, exact: bool) -> tuple[Check, ...]:
         """Write a volume of which every slice is there, its samples checked against the receipt's checksum.
 
         It is decoded once where it fits into memory, else once to write and once to check.
@@ -238,9 +245,10 @@ class _Writer:
         raw = int(np.prod(volume.shape, dtype=np.int64)) * volume.pixels.dtype.itemsize
         if raw > IN_MEMORY or said is None:
             return decompress(body, self.place, force=True, untrusted=self.untrusted, exact=exact).checks
-        with child.apart(self.untrusted), staged(self.place, True) as stage:
+        with staged(self.place, True) as stage:
             found = lazy(body, exact=True) if exact else volume
-            pixels = found.slices(0, found.shape[0])
+            before = self.ahead.original(plan) if exact else None
+            pixels = found.slices(0, found.shape[0]) if before is None else before
             same = _sha256(pixels) == said
             name, asked = (
                 ("exact", "the original's samples") if exact else ("receipt", "the samples that were verified")

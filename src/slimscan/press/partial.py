@@ -54,8 +54,14 @@ class Superseded(Exception):
     """More has come meanwhile: this volume is no longer wanted."""
 
 
-def volume_at(body: Path, plan: Plan, step: int, stop: Callable[[], bool] | None = None) -> tuple[Volume, State]:
-    """The volume of a file of which the steps 0..step are there, its pixels lazy.
+def volume_at(
+    body: Path,
+    plan: Plan,
+    step: int,
+    stop: Callable[[], bool] | None = None,
+    ready: Callable[[int], Pixels | None] | None = None,
+) -> tuple[Volume, State]:
+    """The volume of a file of which the steps 0..step are there, its pixels lazy. ready: chunks decoded before, or None.
 
     Interpolated slices are linear between the nearest ones that are there, background values the nearest one's. stop:
     asked before every read; when it says True, Superseded is raised. NotReadable, CodecError or ChecksumError when the
@@ -78,6 +84,9 @@ def volume_at(body: Path, plan: Plan, step: int, stop: Callable[[], bool] | None
         size = (end - start, *shape[1:])
         try:
             if there[index] == WHOLE:
+                before = None if ready is None else ready(index)
+                if before is not None:
+                    return before
                 return decode_within(limits, scheme, box.chunk(index), size)
             return _coarse(limits, scheme, _bytes(box, plan, index), size)
         except CodecError as error:

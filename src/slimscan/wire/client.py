@@ -10,9 +10,11 @@ import json
 import os
 import shutil
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -30,6 +32,7 @@ RESTARTS = 3
 Say = Callable[[str], None]
 Arrived = Callable[[str, Plan, Path], None]  # (step, plan, path of the body) when a step is complete
 Passed = Callable[[int, int], None]  # (bytes here, bytes of the file)
+Came = Callable[[Plan, Path, Span], None]  # (plan, path of the body, span): these bytes are here and match
 
 
 @dataclass
@@ -50,19 +53,21 @@ def receive(
     *,
     arrived: Arrived | None = None,
     passed: Passed | None = None,
+    came: Came | None = None,
     say: Say | None = None,
     wait_s: float = WAIT_S,
 ) -> Receiving:
     """Fill folder/body.ozx with every step up to `until`, going on where an earlier run stopped.
 
-    arrived is called after each step that is complete, also when an earlier run completed it. ServerError in one line
-    when the line stays cut, or the server sends what its own plan denies; OutputError for a full disk. The folder stays.
+    arrived is called after each step that is complete, also when an earlier run completed it; came after each span. Both
+    must return at once. ServerError in one line when the line stays cut, or the server sends what its own plan denies;
+    OutputError for a full disk. The folder stays.
     """
     say = say or (lambda _text: None)
     with _alone(folder):
         for _ in range(RESTARTS):
             try:
-                return _receive(door, folder, until, arrived, passed, say, wait_s)
+                return _receive(door, folder, until, arrived, passed, came, say, wait_s)
             except Changed:
                 say("the file on the server has changed: starting over")
                 (folder / PLAN).unlink(missing_ok=True)
@@ -76,6 +81,7 @@ def _receive(
     until: str,
     arrived: Arrived | None,
     passed: Passed | None,
+    came: Came | None,
     say: Say,
     wait_s: float,
 ) -> Receiving:
@@ -87,8 +93,14 @@ def _receive(
         done.found = sum(span.stop - span.start for span in wanted) - sum(span.stop - span.start for span in missing)
         if done.found:
             say(f"going on: {done.found} bytes are here already")
+        absent = set(missing)
+        told = came and partial(came, plan, folder / BODY)
         for step in sorted({span.step for span in wanted}):
-            _fill(door, plan, [span for span in missing if span.step == step], file, done, passed, say, wait_s)
+            for span in wanted if told is not None else ():
+                if span.step == step and span not in absent:
+                    assert told is not None
+                    told(span)
+            _fill(door, plan, [span for span in missing if span.step == step], file, done, passed, told, say, wait_s)
             if arrived is not None:
                 arrived(STEPS[step], plan, folder / BODY)
     return done
@@ -101,6 +113,7 @@ def _fill(
     file: IO[bytes],
     done: Receiving,
     passed: Passed | None,
+    told: Callable[[Span], None] | None,
     say: Say,
     wait_s: float,
 ) -> None:
@@ -108,13 +121,19 @@ def _fill(
     tries, wrong = 0, 0
     while missing:
         batch = _batch(missing)
+        coming = deque(batch)  # ranges come in the order in which they were asked for
 
-        def sink(offset: int, data: bytes) -> None:
+        def sink(offset: int, data: bytes, coming: deque[Span] = coming) -> None:
             file.seek(offset)
             file.write(data)
             done.fetched += len(data)
             if passed is not None:
                 passed(done.found + done.fetched, plan.size)
+            while told is not None and coming and offset < coming[0].stop <= offset + len(data):
+                file.flush()
+                span = coming.popleft()
+                if crc_of(file, span) == span.crc:
+                    told(span)
 
         why = ""
         try:
