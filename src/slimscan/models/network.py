@@ -134,26 +134,26 @@ def predict(pixels: Pixels, forward: Forward, way: Way) -> Pixels:
             out[start : start + _SLICES_AT_ONCE] = [probability(one, way) for one in scores]
         return out
     total = np.zeros(ready.shape, np.float32)
-    blend = _blend(tuple(min(side, most) for side, most in zip(way.patch, ready.shape, strict=True)))
-    for place in _places(ready.shape, way):
+    blend = weights(tuple(min(side, most) for side, most in zip(way.patch, ready.shape, strict=True)))
+    for place in places(ready.shape, way.patch, way.overlap):
         found = probability(whole(ready[place], forward, way.multiple), way)
         out[place] += found * blend
         total[place] += blend
     return np.asarray(out / total)
 
 
-def _places(shape: tuple[int, ...], way: Way) -> Iterator[tuple[slice, ...]]:
+def places(shape: tuple[int, ...], patch: tuple[int, ...], overlap: float) -> Iterator[tuple[slice, ...]]:
     """Patches that cover the volume, the last ones moved back to its end."""
     starts = []
-    for side, most in zip(way.patch, shape, strict=True):
-        step = max(1, round(side * (1 - way.overlap)))
+    for side, most in zip(patch, shape, strict=True):
+        step = max(1, round(side * (1 - overlap)))
         last = max(0, most - side)
         starts.append(sorted({*range(0, last, step), last}))
     for place in itertools.product(*starts):
-        yield tuple(slice(at, at + side) for at, side in zip(place, way.patch, strict=True))
+        yield tuple(slice(at, at + side) for at, side in zip(place, patch, strict=True))
 
 
-def _blend(sides: tuple[int, ...]) -> Pixels:
+def weights(sides: tuple[int, ...]) -> Pixels:
     """Weights of a patch's voxels: the product of their distances from its ends."""
     ramps = [np.minimum(np.arange(1, side + 1), np.arange(side, 0, -1)) / ((side + 1) // 2) for side in sides]
     return np.asarray(np.einsum("i,j,k->ijk", *ramps), np.float32)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, TypeVar
 
 from slimscan.errors import InputError
@@ -162,3 +162,36 @@ def unplain(kind: type[Spec], values: Mapping[str, Any]) -> Spec:
     made: Any = kind  # each is checked by its own __post_init__
     found: Spec = made(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
     return found
+
+
+# El Khoury 2021, 2.3: at every level the 2D network has four times the feature maps of the 3D one, which has one more
+# pooling. The paper prints no number of maps; 64 in 2D and five resolutions are those of the code it was adapted from.
+PRESETS: Mapping[str, NetSpec] = {
+    "elkhoury_2d": NetSpec("elkhoury", 2, levels=5, width=64),
+    "elkhoury_3d": NetSpec("elkhoury", 3, levels=6, width=16),
+    "modern_2d": NetSpec("modern", 2, levels=5, width=32),
+    "modern_3d": NetSpec("modern", 3, levels=4, width=16),
+    "small_2d": NetSpec("modern", 2, levels=4, width=16),
+    "small_3d": NetSpec("modern", 3, levels=3, width=8),
+    "swin_unetr": NetSpec("swin_unetr", 3, levels=5, width=24),
+}
+
+
+def preset(name: str, classes: int = 2, width: int = 0, levels: int = 0) -> NetSpec:
+    """A network by name; width and levels 0: as the preset has them. InputError, with the names, for another one.
+
+    In a pair of elkhoury_2d and elkhoury_3d keep the paper's proportion: width 4 w and levels n beside w and n + 1.
+    """
+    if name not in PRESETS:
+        raise InputError(f'"{name}" is no preset of a network; allowed: {", ".join(PRESETS)}')
+    found = PRESETS[name]
+    return replace(found, classes=classes, width=width or found.width, levels=levels or found.levels)
+
+
+def usual(net: NetSpec) -> FitSpec:
+    """How such a network is trained when nothing else is said: the paper's loss for elkhoury, 64^3 or 128^2 crops."""
+    patch = (64, 64, 64) if net.dims == 3 else (1, 128, 128)
+    batch = 2 if net.dims == 3 else 16
+    if net.kind == "elkhoury":  # eq. 6 in 3D, eq. 7 in 2D; without normalisation the rate must be lower
+        return FitSpec(loss="dice" if net.dims == 3 else "cross_entropy", patch=patch, batch=batch, rate=1e-3)
+    return FitSpec(patch=patch, batch=batch, rate=5e-4 if net.kind == "swin_unetr" else 3e-3)
