@@ -44,13 +44,28 @@ def filled(words: Sequence[str], holes: Mapping[str, str]) -> list[str]:
     return out
 
 
-def run(command: Sequence[str], timeout: float, base: Path | None, what: str = "the command") -> str:
-    """Run to the end; the last line that it said. BadAnswer for a failure; a timeout stops all its children too."""
+def run(
+    command: Sequence[str],
+    timeout: float,
+    base: Path | None,
+    what: str = "the command",
+    env: Mapping[str, str] | None = None,
+) -> str:
+    """Run to the end; the last line that it said. BadAnswer for a failure; a timeout stops all its children too.
+
+    env: variables set beside those of this process.
+    """
     own_group = {"start_new_session": True} if os.name == "posix" else {}
     with tempfile.TemporaryFile() as spoken:
         try:
             child = subprocess.Popen(
-                list(command), cwd=base, stdin=subprocess.DEVNULL, stdout=spoken, stderr=subprocess.STDOUT, **own_group
+                list(command),
+                cwd=base,
+                env={**os.environ, **env} if env else None,
+                stdin=subprocess.DEVNULL,
+                stdout=spoken,
+                stderr=subprocess.STDOUT,
+                **own_group,
             )  # type: ignore[call-overload] # the keyword is only there on POSIX
         except OSError as error:
             raise BadAnswer(f"{what} cannot be started: {error.strerror or error}") from error
