@@ -1,0 +1,160 @@
+"""Round the experiments: ratios and PSNR reached, what tolerance is, worst cases, how it was run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from slimscan.report.experiments_block import Block, certified, times
+from slimscan.report.experiments_figures import psnr_drawn
+from slimscan.report.experiments_read import EXPERIMENTS, MEAN, Found, training
+from slimscan.report.experiments_stats import mean
+from slimscan.report.numbers import DASH, declared, listed, number, plural
+from slimscan.study.recipes import elkhoury2021_paper, kurmukov2024_paper
+
+PAPERS = {
+    "elkhoury2021": ("El Khoury 2021", ("a", "b", "c"), elkhoury2021_paper.REMARKS),
+    "kurmukov2024": ("Kurmukov 2024", ("d", "e"), kurmukov2024_paper.REMARKS),
+}
+
+
+def ratios(found: Found) -> list[Block]:
+    """What the codec reached, and PSNR (Kurmukov, Fig. 1, right)."""
+    rows = []
+    for ratio in sorted(found.images):
+        images = list(found.images[ratio].values())
+        rows.append([times(ratio), str(len(images)), _span(images, "ratio_payload"), _span(images, "ratio_achieved"), _span(images, "psnr_db")])  # fmt: skip
+    size = str(found.said.get("size") or "")
+    meant = {"payload": "the code streams alone (payload)", "file": "whole files"}.get(
+        size, "what experiment.json does not say"
+    )
+    out = [
+        Block("h2", "Ratios reached and PSNR", key="ratios"),
+        Block("p", f"A ratio is raw bytes over compressed bytes; the ratios asked for are of {meant}. Volumes as small as these pay for container and headers: a few hundred bytes in a file of a few thousand. The file's ratio therefore lies below the payload's, the more so the stronger the compression; on volumes of the papers' size the two agree."),
+        Block("table", "Means over images [least to largest].", ("asked for", "images", "payload, x:1", "file, x:1", "PSNR, dB"), rows),
+    ]  # fmt: skip
+    peaks = sorted({one["peak"] for by in found.images.values() for one in by.values() if math.isfinite(one["peak"])})
+    if not any(math.isfinite(one["psnr_db"]) for by in found.images.values() for one in by.values()):
+        return [*out, Block("absent", "PSNR was not measured, or every copy is exact.")]
+    named = f"peak {listed([declared(peak) for peak in peaks], 'or')}" if peaks and len(peaks) <= 3 else "each image with its own peak" if peaks else "peak not told"  # fmt: skip
+    caption = (
+        f"PSNR against ratio, mean over images, and between the least and the largest; {named}. The paper takes 4096 for CT and "
+        f"max - min over the whole set for MRI; PSNRs of different peaks do not compare. {kurmukov2024_paper.SAID['psnr']}"
+    )
+    return [*out, Block("figure", caption, key="psnr", draw=partial(psnr_drawn, found=found), height=3.6)]
+
+
+def _span(images: Sequence[Mapping[str, float]], key: str) -> str:
+    values = [one[key] for one in images if math.isfinite(one[key])]
+    if not values:
+        return DASH
+    return f"{np.mean(values):.1f} [{min(values):.1f} to {max(values):.1f}]"
+
+
+def tolerance_words(found: Found) -> list[Block]:
+    """Tolerance against certified ratio, and every verdict."""
+    rows = []
+    for key in sorted(found.verdicts):
+        one = found.verdicts[key]
+        inner = one.get("verdict") if isinstance(one, dict) and isinstance(one.get("verdict"), dict) else one
+        if not isinstance(inner, dict) or "/" not in key:
+            continue
+        network, text = key.split("/", 1)
+        value = certified(found, network, text)
+        said = "nothing" if value is None else "no verdict" if math.isnan(value) else times(value)
+        rows.append([found.title(network), training(text).said, said, *(_plain(inner.get(name)) for name in ("grade", "bound", "delta", "n"))])  # fmt: skip
+    out = [
+        Block("h2", "Tolerance is not certainty", key="tolerance"),
+        Block("p", "Tolerance, the papers' word: the highest ratio at which the mean DSC against the expert is still 0.7 or more in the patients at hand. It is a point estimate of an absolute level. A network that starts at 0.71 tolerates almost nothing and one that starts at 0.92 may lose a fifth of its score first; nothing is said of other patients."),
+        Block("p", "Certified, slimscan's word: the highest ratio up to which the mean loss against the same network on the original is shown to stay below a margin delta fixed beforehand, for patients like these, with a chance of error of at most alpha. More patients move it, up to the truth; they do not move a tolerance on average."),
+        Block("p", "All intervals on this page are about patients: how another sample of them would change the number with the networks as they were trained. Another seed trains other networks; folds show a part of that, and where there is one fold, nothing does."),
+    ]  # fmt: skip
+    if not rows:
+        return [*out, Block("absent", "verdicts.json is missing or empty, so no ratio is certified here.")]
+    return [*out, Block("table", "slimscan's verdicts.", ("network", "trained on", "certified", "grade", "bound", "delta", "patients"), rows, 2)]  # fmt: skip
+
+
+def _plain(value: Any) -> str:
+    return DASH if value is None else number(value) if isinstance(value, float) else str(value)
+
+
+def worst(found: Found) -> list[Block]:
+    """For every clean network the patients that lose most at its tolerance; pictures where experiment.json names them."""
+    rows = []
+    for network in found.networks:
+        base = found.scores(network, "1", 1.0, MEAN)
+        strong = [ratio for ratio in found.ratios(network, "1") if ratio > 1 and mean(list(found.scores(network, "1", ratio, MEAN).values())).mean >= 0.7]  # fmt: skip
+        if not base or not strong:
+            continue
+        after = found.scores(network, "1", max(strong), MEAN)
+        lost = sorted(((base[name] - after[name], name) for name in set(base) & set(after)), reverse=True)[:3]
+        rows += [[found.title(network), name, times(max(strong)), f"{base[name]:.3f}", f"{after[name]:.3f}", f"{gap:.3f}"] for gap, name in lost]  # fmt: skip
+    out = [Block("h2", "Worst cases", key="worst")]
+    if rows:
+        out.append(Block("table", "The three patients that lose most at the highest ratio whose mean over classes is still 0.7, networks trained on originals.", ("network", "patient", "ratio", "DSC at 1:1", "DSC there", "loss"), rows, 2))  # fmt: skip
+    else:
+        out.append(Block("absent", "No clean network holds a mean DSC of 0.7 at any compression, so there is no ratio to show worst cases at."))  # fmt: skip
+    for one in found.said.get("pictures") or ():
+        place = found.folder / str(one.get("file", "")) if isinstance(one, dict) else found.folder
+        if isinstance(one, dict) and place.is_file() and place.suffix == ".png":
+            out.append(Block("picture", str(one.get("caption") or one.get("network") or place.stem), key=f"worst-{place.stem}", png=place.read_bytes()))  # fmt: skip
+        else:
+            out.append(Block("absent", f"The picture {place.name} is not there any more."))
+    return out
+
+
+def method(found: Found) -> list[Block]:
+    """Seed, hardware, time, versions, networks; what was not run; remarks on the paper."""
+    said = found.said
+    versions = said.get("versions")
+    facts = [
+        ["patients", str(len(found.patients))],
+        ["folds", _short(said.get("folds"))],
+        ["classes", listed(found.classes)],
+        ["codec", _short(said.get("codec"))],
+        ["seed", _short(said.get("seed"))],
+        ["hardware", _short(said.get("hardware"))],
+        ["time", _time(said.get("seconds"))],
+        ["versions", ", ".join(f"{name} {value}" for name, value in versions.items()) if isinstance(versions, dict) else _short(versions)],
+    ]  # fmt: skip
+    out = [Block("h2", "How it was run", key="method"), Block("table", "", ("", ""), facts, 2)]
+    networks = said.get("networks")
+    if isinstance(networks, dict) and networks:
+        rows = [[str(name), _short(one)] for name, one in networks.items()]
+        out.append(Block("table", "Networks.", ("network", "as it was built and trained"), rows, 2))
+    known = PAPERS.get(found.recipe)
+    for title, _, remarks in [known] if known else PAPERS.values():
+        out += [Block("h3", f"On reading {title}"), *(Block("p", remark) for remark in remarks)]
+    return out
+
+
+def not_run(found: Found) -> list[str]:
+    """Letters of the experiments that the page shows in any case: those of the recipe, or all."""
+    known = PAPERS.get(found.recipe)
+    return list(known[1]) if known else list(EXPERIMENTS)
+
+
+def _short(value: Any) -> str:
+    """A value of experiment.json in a cell."""
+    if value is None or value == "":
+        return "not told"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_short(one)}" for key, one in value.items() if one not in (None, "", [], {}))
+    if isinstance(value, (list, tuple)):
+        return " x ".join(_short(one) for one in value) if all(isinstance(one, (int, float)) for one in value) else ", ".join(_short(one) for one in value)  # fmt: skip
+    return declared(value) if isinstance(value, float) else str(value)
+
+
+def _time(seconds: Any) -> str:
+    if not isinstance(seconds, (int, float)) or not math.isfinite(seconds):
+        return "not told"
+    hours, rest = divmod(round(seconds), 3600)
+    return (
+        f"{plural(hours, 'hour')} {plural(rest // 60, 'minute')}"
+        if hours
+        else f"{plural(rest // 60, 'minute')} {plural(rest % 60, 'second')}"
+    )
