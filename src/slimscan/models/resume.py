@@ -22,7 +22,7 @@ def beginning(net: NetSpec, start: Path | None) -> tuple[Network | None, dict[st
 
     InputError naming every word in which that network is another one.
     """
-    said: dict[str, Any] = {"torch": torch.__version__, "machine": platform.machine()}
+    said: dict[str, Any] = {"torch": str(torch.__version__), "machine": platform.machine()}
     if start is None:
         return None, said | {"start": None}
     first = load(start)
