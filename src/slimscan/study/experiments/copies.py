@@ -105,7 +105,7 @@ def made(order: Order) -> Copies:
         finally:
             press.close()
         known = {**known, "of": of}
-        _write(order.folder / "facts.json", json.dumps(known, indent=1).encode())
+        write(order.folder / "facts.json", json.dumps(known, indent=1).encode())
     return Copies(order.case, order.folder, known)
 
 
@@ -257,7 +257,8 @@ def _save(place: Path, pixels: Pixels) -> None:
     hidden.replace(place)
 
 
-def _write(place: Path, data: bytes) -> None:
+def write(place: Path, data: bytes) -> None:
+    """A file that appears whole or not at all."""
     hidden = place.with_name(f".{place.name}.{os.getpid()}")
     hidden.write_bytes(data)
     hidden.replace(place)

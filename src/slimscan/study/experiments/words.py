@@ -10,7 +10,7 @@ from typing import Any
 
 from slimscan.codecs import codec as find_codec
 from slimscan.errors import InputError
-from slimscan.models.spec import FitSpec, NetSpec, NormSpec
+from slimscan.models.spec import PRESETS, FitSpec, NetSpec, NormSpec, preset, usual
 from slimscan.study.cases import Case, find_cases
 from slimscan.study.declared import CASES, STUDY
 from slimscan.study.words import Word, nearest, table
@@ -36,6 +36,13 @@ def words_of(spec: type[Any], names: Sequence[str]) -> tuple[Word, ...]:
 
 NETWORK = (
     Word("name", "text", "short name of the network, for tables and folders", example="3d"),
+    Word(
+        "preset",
+        "text",
+        "a known network, whose words hold where nothing else is said",
+        default=None,
+        allowed=tuple(PRESETS),
+    ),
     *words_of(NetSpec, NET_WORDS),
     *words_of(FitSpec, FIT_WORDS),
 )
@@ -197,7 +204,7 @@ def _networks(given: Any, classes: Mapping[str, Any], run: Mapping[str, Any]) ->
     out: dict[str, Net] = {}
     labels = (0, *(values[0] for values in classes.values()))
     for number, one in enumerate(given, start=1):
-        said = table(f"[[networks]] {number}", NETWORK, one)
+        said = table(f"[[networks]] {number}", NETWORK, _preset(one))
         if said["name"] in out or "/" in said["name"]:
             raise InputError(f'[[networks]] {number}: name = "{said["name"]}" comes twice or holds a /; choose another')
         net = NetSpec(
@@ -217,6 +224,16 @@ def _networks(given: Any, classes: Mapping[str, Any], run: Mapping[str, Any]) ->
         )  # fmt: skip
         out[said["name"]] = Net(said["name"], net, fit)
     return tuple(out.values())
+
+
+def _preset(one: Any) -> Any:
+    """A table of a network with the words of its preset where it says none."""
+    if not isinstance(one, Mapping) or one.get("preset") not in PRESETS:
+        return one
+    known = preset(one["preset"])
+    fit = usual(known)
+    own = {word: getattr(known, word) for word in NET_WORDS} | {word: getattr(fit, word) for word in FIT_WORDS}
+    return {**own, **one}
 
 
 def _named(plan: Mapping[str, Any], word: str, networks: Sequence[Net]) -> tuple[str, ...]:
