@@ -108,12 +108,13 @@ def nnunet(
             ("seconds", f"{done['seconds']:g}"),
         ]
     )
-    head = ["trained", "tested", "ratio on disk", "class", "n", "DSC", "deviation"]
+    head = ["trained", "tested", "file ratio", "payload ratio", "class", "n", "DSC", "deviation"]
     body = [
         [
             one["trained"],
             one["tested"],
             f"{one['ratio']:.3g}",
+            f"{one['ratio_payload']:.3g}",
             one["class"],
             str(one["n"]),
             f"{one['dsc']:.3f}",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,13 @@ def function(call: str, volume: Volume, timeout: float) -> Pixels:
     It may take spacing_mm (z, y, x) and affine_mm.
     """
     return _run({"call": call}, volume, timeout, "the function")
+
+
+def bundle(folder: Path, words: Mapping[str, str], volume: Volume, timeout: float) -> Pixels:
+    """The labels (z, y, x) that a MONAI bundle gives; words: key, channels and device of monai_bundle.predict. BadAnswer
+    for any failure.
+    """
+    return _run({"bundle": str(folder.resolve()), "words": dict(words)}, volume, timeout, "the bundle")
 
 
 def _run(job: dict[str, Any], volume: Volume, timeout: float, what: str) -> Pixels:

@@ -23,7 +23,7 @@ def main(folder: Path) -> int:
     sys.path[:] = job["path"]
     image = np.load(folder / "image.npy", mmap_mode="r", allow_pickle=False)
     try:
-        answer = _network(job, image) if "network" in job else _function(job, image)
+        answer = next(run for name, run in KINDS.items() if name in job)(job, image)
     except MemoryError:
         return _say(folder, "the model does not fit into memory; run it on slices or patches")
     except (BadAnswer, InputError) as error:
@@ -32,6 +32,8 @@ def main(folder: Path) -> int:
         said = f"failed: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
         if "call" in job:
             return _say(folder, f"the function {said}")
+        if "bundle" in job:
+            return _say(folder, f"the bundle {said}")
         return _say(
             folder, f"the model {said}; it was run on {job['way']['run']}: run = in the TOML file beside it says how"
         )
@@ -54,11 +56,20 @@ def _function(job: dict[str, Any], image: Pixels) -> Pixels:
     return answer
 
 
+def _bundle(job: dict[str, Any], image: Pixels) -> Pixels:
+    from slimscan.models import monai_bundle  # MONAI is there for those who have a bundle
+
+    return monai_bundle.predict(Path(job["bundle"]), _real(job, image), np.asarray(job["affine_mm"]), **job["words"])
+
+
 def _real(job: dict[str, Any], image: Pixels) -> Pixels:
     pixels = image.astype(np.float64)
     if pixels.ndim == 4:
         pixels = pixels.mean(axis=3)
     return np.asarray(pixels * job["slope"] + job["intercept"])
+
+
+KINDS = {"network": _network, "call": _function, "bundle": _bundle}
 
 
 def _say(folder: Path, text: str) -> int:

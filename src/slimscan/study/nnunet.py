@@ -103,14 +103,16 @@ def run(plan: NnunetPlan, folder: Path, *, force: bool = False, say: Say = lambd
 
 
 def means(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """One line a (trained, tested, class): n, mean and deviation of DSC, mean ratio on disk."""
+    """One line a (trained, tested, class): n, mean and deviation of DSC, mean ratios of file and payload."""
     out: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
     for row in rows:
         out.setdefault((str(row["trained"]), str(row["tested"]), str(row["class"])), []).append(row)
     lines = []
     for (trained, tested, organ), mine in out.items():
         dsc = [float(row["dsc"]) for row in mine if row["dsc"] not in ("", None)]
-        ratio = float(np.mean([float(row["ratio_achieved"]) for row in mine]))
+        ratio, payload = (
+            float(np.mean([float(row[name]) for row in mine])) for name in ("ratio_achieved", "ratio_payload")
+        )
         lines.append(
             {
                 "trained": trained,
@@ -120,6 +122,7 @@ def means(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
                 "dsc": float(np.mean(dsc)) if dsc else math.nan,
                 "deviation": float(np.std(dsc, ddof=1)) if len(dsc) > 1 else math.nan,
                 "ratio": ratio,
+                "ratio_payload": payload,
             }
         )
     return lines
