@@ -33,12 +33,14 @@ class Patch:
     """image: (c, z, y, x) float32 in real units. mask: (z, y, x) as stored, None without masks.
 
     case: the number of the image. corner: (z, y, x), negative where the image was too small and the patch hangs over.
+    affine_mm: 4x4 of the patch, voxel (x, y, z) to RAS+ mm.
     """
 
     image: Pixels
     mask: Pixels | None
     case: int
     corner: Triple
+    affine_mm: Pixels
 
 
 class Patches:
@@ -146,8 +148,16 @@ class Patches:
         )
         found = []
         for at, corner in enumerate(corners):
-            parts = [_real(patches[at], source) for patches, source in zip(images, sources, strict=True)]
-            found.append(Patch(parts[0] if len(parts) == 1 else np.concatenate(parts), masks[at], case, corner))
+            parts = [real(patches[at], source) for patches, source in zip(images, sources, strict=True)]
+            found.append(
+                Patch(
+                    parts[0] if len(parts) == 1 else np.concatenate(parts),
+                    masks[at],
+                    case,
+                    corner,
+                    moved(sources[0].volume.affine_mm, corner),
+                )
+            )
         return found
 
     def _corner(self, case: int, shape: Sequence[int], rng: np.random.Generator) -> Triple:
@@ -192,7 +202,14 @@ class Patches:
         return out
 
 
-def _real(pixels: Pixels, source: Source) -> Pixels:
+def moved(affine_mm: Pixels, corner: Triple) -> Pixels:
+    """The affine of what begins at a corner (z, y, x) of an image."""
+    out = np.array(affine_mm, np.float64)
+    out[:3, 3] += out[:3, :3] @ np.array(corner[::-1], np.float64)
+    return out
+
+
+def real(pixels: Pixels, source: Source) -> Pixels:
     """(c, z, y, x) float32 in real units."""
     volume = source.volume
     values = pixels.astype(np.float32)
@@ -205,11 +222,11 @@ Transform = Callable[[dict[str, Any]], Any]
 
 
 def _item(patch: Patch, transform: Transform | None) -> Any:
-    """What a torch dataset yields: {"image", "mask", "case", "corner"}; the mask as (1, z, y, x)."""
+    """What a torch dataset yields: {"image", "mask", "case", "corner", "affine"}; the mask as (1, z, y, x)."""
     import torch
 
     item: dict[str, Any] = {"image": torch.from_numpy(patch.image), "case": patch.case}
-    item["corner"] = torch.tensor(patch.corner)
+    item["corner"], item["affine"] = torch.tensor(patch.corner), torch.from_numpy(patch.affine_mm)
     if patch.mask is not None:
         whole = patch.mask.astype(np.int64 if patch.mask.dtype.kind == "f" else np.dtype(patch.mask.dtype), copy=False)
         safe = whole.astype(np.int64) if whole.dtype in (np.uint16, np.uint32, np.uint64) else whole
