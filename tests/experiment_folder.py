@@ -76,13 +76,18 @@ def make(
     said = {
         "name": "phantoms", "question": "What do networks lose when images are compressed?", "recipe": recipe, "seed": seed,
         "hardware": "a machine of the test", "versions": {"slimscan": "0", "torch": "0"}, "seconds": 3725.0, "patients": patients,
-        "folds": folds, "classes": list(CLASSES), "ratios": list(RATIOS), "codec": "jpeg2000", "size": "payload",
+        "folds": [{"number": n, "test": [f"p{p:02d}" for p in range(n, patients, folds)]} for n in range(folds)], "classes": list(CLASSES), "ratios": list(RATIOS), "codec": "jpeg2000", "size": "payload",
         "networks": {name: {"spec": {"kind": "elkhoury", "dims": int(name[4])}, "steps": 500} for name in STRENGTH},
     }  # fmt: skip
     (folder / "experiment.json").write_text(json.dumps(said), "utf-8")
+    judged = {"alpha": 0.05, "delta": 0.02, "n": patients, "needed_n": None, "grade": "A"}
     verdicts = {
-        "unet2d/1": {"verdict": {"certified": None, "bound": 0.08, "delta": 0.02, "n": patients, "grade": "A"}},
-        "unet3d/1": {"verdict": {"certified": "5", "bound": 0.015, "delta": 0.02, "n": patients, "grade": "A"}},
+        "unet2d/1": judged | {"code": "NOTHING_CERTIFIED", "certified_ratio": None, "bound": None},
+        "unet3d/1": judged | {"code": "CERTIFIED", "certified_ratio": 5.0, "bound": 0.0152},
+        "unet3d/1+each": judged | {"code": "CERTIFIED", "certified_ratio": 10.0, "bound": 0.0187},
+        "unet3d/each": {"code": None, "certified_ratio": None, "why": "no score on uncompressed images"},
+        "differences": [],
+        "best_to_train_at": {},
     }
     (folder / "verdicts.json").write_text(json.dumps(verdicts), "utf-8")
     for fold in range(folds):

@@ -112,7 +112,9 @@ def _html(block: Block) -> html.Html:
     if block.kind == "h3":
         return html.tag("h3", block.text)
     if block.kind == "table":
-        return html.table(block.head, block.rows, caption=block.text or None, left=block.left, marked=block.marked, dense=len(block.head) > 6)  # fmt: skip
+        # Above the table, not in it: a caption would be as narrow as a short table, or scroll away with a wide one.
+        drawn = html.table(block.head, block.rows, left=block.left, marked=block.marked, dense=len(block.head) > 6)
+        return html.join([html.paragraph(block.text, class_="legend") if block.text else None, drawn])
     if block.kind == "finding":
         claim, _, rest = block.text.partition(". ")
         kind = _CODES.get(block.code, "plain")

@@ -34,12 +34,16 @@ class Block:
 
 @dataclass(frozen=True)
 class Series:
-    """One line: at `ratio` the network that `trained` names for it (None: not there), tested at that ratio."""
+    """One line: at `ratio` the network that `trained` names for it (None: not there), tested at that ratio.
+
+    line: its key in verdicts.json, behind the network's name: "1", "1+each" ...
+    """
 
     label: str
     network: str
     trained: Callable[[float], str | None]
     ratios: tuple[float, ...]
+    line: str = ""
 
     def columns(self, found: Found, name: str, column: str = "dsc") -> dict[float, Scores]:
         """Scores by ratio, those with any patient."""
@@ -68,7 +72,7 @@ class Series:
 
 def fixed(found: Found, network: str, trained: str, label: str) -> Series:
     """One network tested at all its ratios."""
-    return Series(label, network, lambda _ratio: trained, tuple(found.ratios(network, trained)))
+    return Series(label, network, lambda _ratio: trained, tuple(found.ratios(network, trained)), trained)
 
 
 def times(ratio: float | None) -> str:
@@ -110,7 +114,7 @@ def organs(found: Found) -> tuple[str, ...]:
     return (*found.classes, MEAN) if len(found.classes) > 1 else found.classes
 
 
-def score_table(found: Found, series: Sequence[Series], name: str, caption: str) -> list[Block]:
+def score_table(found: Found, series: Sequence[Series], name: str) -> list[Block]:
     """DSC above SMBD, a row a line, a column a ratio: the layout of El Khoury's tables."""
     ratios = sorted({ratio for one in series for ratio in one.ratios})
     rows = []
@@ -128,7 +132,7 @@ def score_table(found: Found, series: Sequence[Series], name: str, caption: str)
                 "absent", f"{name}: no patient has this class in both the mask and the table, so there are no scores."
             )
         ]
-    out = [Block("table", caption, ("", *map(times, ratios)), rows)]
+    out = [Block("table", "", ("", *map(times, ratios)), rows)]
     if not any(row[0].startswith("SMBD") for row in rows):
         out.append(Block("absent", f"{name}: SMBD was not measured, or a mask was empty every time."))
     return out
@@ -150,7 +154,15 @@ def tolerance_table(found: Found, series: Sequence[Series]) -> Block:
                 if place.mean == 0
                 else within(place, 1)
             )
-            rows.append([one.label, name, times(limit) if limit else "none", between, certified_text(found, one)])
+            rows.append(
+                [
+                    one.label,
+                    name,
+                    times(limit) if limit else "none",
+                    between,
+                    certified_text(found, one.network, one.line),
+                ]
+            )
     return Block(
         "table",
         "Tolerance: the highest ratio tested whose mean DSC is at least 0.7; where the curve crosses 0.7 between ratios (linear in "
@@ -161,28 +173,21 @@ def tolerance_table(found: Found, series: Sequence[Series]) -> Block:
     )  # fmt: skip
 
 
-def certified(found: Found, network: str, trained: str) -> float | None:
+def certified(found: Found, network: str, line: str) -> float | None:
     """The certified ratio of verdicts.json; None when nothing is certified, NaN when there is no verdict."""
-    one = found.verdicts.get(f"{network}/{trained}")
-    if not isinstance(one, dict):
+    one = found.verdicts.get(f"{network}/{line}")
+    if not isinstance(one, dict) or "certified_ratio" not in one:
         return math.nan
-    inner = one["verdict"] if isinstance(one.get("verdict"), dict) else one
-    for key in ("certified_ratio", "certified", "ratio", "level"):
-        if key in inner:
-            value = inner[key]
-            if value is None or value is False:
-                return None
-            try:
-                return float(str(value).removesuffix(":1"))
-            except ValueError:
-                return math.nan
-    return math.nan
+    value = one["certified_ratio"]
+    if value is None:  # with a code it was judged and failed, without one it could not be judged
+        return None if one.get("code") else math.nan
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return math.nan
 
 
-def certified_text(found: Found, series: Series) -> str:
-    """For a cell. A line whose network changes with the ratio has no single verdict."""
-    texts = {series.trained(ratio) for ratio in series.ratios} - {None}
-    if len(texts) != 1:
-        return "one network a ratio"
-    value = certified(found, series.network, str(texts.pop()))
+def certified_text(found: Found, network: str, line: str) -> str:
+    """For a cell."""
+    value = certified(found, network, line)
     return "nothing" if value is None else "no verdict" if math.isnan(value) else times(value)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from slimscan.report.chart import INK, MARGIN, SOFT, colour, marker, ratio_axis
+from slimscan.report.chart import COLOURS, INK, MARGIN, SOFT, colour, marker, ratio_axis
 from slimscan.report.experiments_block import Series, certified
 from slimscan.report.experiments_read import MEAN, Found
 from slimscan.report.experiments_stats import BAR, Estimate
@@ -38,14 +38,13 @@ def curves_drawn(figure: Any, *, found: Found, series: Sequence[Series], bar: bo
             up = [point.mean for point in means.values()]
             reach = [[point.mean - point.low if point.known else 0.0 for point in means.values()],
                      [point.high - point.mean if point.known else 0.0 for point in means.values()]]  # fmt: skip
-            axes.errorbar(across, up, yerr=reach, color=colour(index), marker=marker(index), markersize=5, linewidth=1.6,
+            axes.errorbar(across, up, yerr=reach, color=colour(index), marker=marker(index + index // len(COLOURS)), markersize=5, linewidth=1.6,
                           elinewidth=1.1, capsize=2.5, label=one.label)  # fmt: skip
             limit = one.tolerance(found, name)
             if bar and limit is not None:
                 place = list(means).index(limit)
                 axes.scatter([across[place]], [up[place]], s=170, facecolors="none", edgecolors=colour(index), linewidths=1.8, zorder=5)  # fmt: skip
-            texts = {one.trained(ratio) for ratio in one.ratios} - {None}
-            sure = certified(found, one.network, str(next(iter(texts)))) if len(texts) == 1 else None
+            sure = certified(found, one.network, one.line)
             if sure is not None and not math.isnan(sure):
                 axes.axvline(
                     sure * _apart(index, len(series)), color=colour(index), linestyle=(0, (1.5, 1.5)), linewidth=1.5
@@ -75,13 +74,13 @@ def matrix_drawn(figure: Any, *, trained: Sequence[str], tested: Sequence[str], 
     )
     for row, column in np.ndindex(*values.shape):
         value = values[row, column]
+        bright = bool((value - low) / max(high - low, 1e-3) > 0.6)
         if math.isfinite(value):
-            bright = (value - low) / max(high - low, 1e-3) > 0.6
             axes.text(
                 column, row, f"{value:.3f}", ha="center", va="center", color=_DARK if bright else _LIGHT, fontsize=9.5
             )
         if trained[row] == tested[column]:
-            axes.add_patch(_frame(column, row))
+            axes.add_patch(_frame(column, row, bright))
     axes.set_xticks(range(len(tested)), tested)
     axes.set_yticks(range(len(trained)), trained)
     axes.set_xlabel("tested at")
@@ -90,10 +89,12 @@ def matrix_drawn(figure: Any, *, trained: Sequence[str], tested: Sequence[str], 
     figure.colorbar(shown, ax=axes, pad=0.015, aspect=25).set_label("mean DSC")
 
 
-def _frame(column: int, row: int) -> Any:
+def _frame(column: int, row: int, bright: bool) -> Any:
     from matplotlib.patches import Rectangle
 
-    return Rectangle((column - 0.46, row - 0.44), 0.92, 0.88, fill=False, edgecolor=_LIGHT, linewidth=1.6)
+    return Rectangle(
+        (column - 0.46, row - 0.44), 0.92, 0.88, fill=False, edgecolor=_DARK if bright else _LIGHT, linewidth=1.6
+    )
 
 
 def psnr_drawn(figure: Any, *, found: Found) -> None:
@@ -114,18 +115,19 @@ def psnr_drawn(figure: Any, *, found: Found) -> None:
 
 def bytes_drawn(figure: Any, *, groups: Sequence[tuple[str, Sequence[tuple[str, float, Estimate]]]]) -> None:
     """DSC against the stored bytes of the training images. groups: (label, [(name of the point, bytes, DSC)])."""
-    from matplotlib.ticker import FuncFormatter, NullFormatter
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     axes = figure.add_subplot()
     for index, (label, points) in enumerate(groups):
         across = [size / 1e6 for _, size, _ in points]
         up = [one.mean for _, _, one in points]
         reach = [[one.mean - one.low if one.known else 0.0 for _, _, one in points], [one.high - one.mean if one.known else 0.0 for _, _, one in points]]  # fmt: skip
-        axes.errorbar(across, up, yerr=reach, color=colour(index), marker=marker(index), markersize=6, linewidth=1.5, capsize=2.5, label=label)  # fmt: skip
+        axes.errorbar(across, up, yerr=reach, color=colour(index), marker=marker(index + index // len(COLOURS)), markersize=6, linewidth=1.5, capsize=2.5, label=label)  # fmt: skip
         for (name, _, _), x, y in zip(points, across, up, strict=True):
             up_or_down = -13 if index % 2 == 0 else 8
             axes.annotate(name, (x, y), textcoords="offset points", xytext=(5, up_or_down), fontsize=8.5, color=SOFT)
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _position: f"{value:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("stored training images, MB (logarithmic)")

@@ -169,9 +169,9 @@ def _bytes(found: Found, network: str, trained: str) -> float:
 def _lines(found: Found, network: str, trained: Sequence[Training], tested: Sequence[float]) -> list[Series]:
     at = {one.ratio: one.text for one in trained}
     both = tuple(ratio for ratio in tested if ratio in at)
-    out = [Series("trained and tested at the ratio", network, at.get, both)]
+    out = [Series("trained and tested at the ratio", network, at.get, both, "each")]
     if 1.0 in at:
-        out.append(Series("trained on originals", network, lambda _ratio: "1", tuple(found.ratios(network, "1"))))
+        out.append(Series("trained on originals", network, lambda _ratio: "1", tuple(found.ratios(network, "1")), "1"))
     return out
 
 

@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from slimscan.report.experiments_block import Block, certified, times
+from slimscan.report.experiments_block import Block, certified_text, times
 from slimscan.report.experiments_figures import psnr_drawn
 from slimscan.report.experiments_read import EXPERIMENTS, MEAN, Found, training
 from slimscan.report.experiments_stats import mean
 from slimscan.report.numbers import DASH, declared, listed, number, plural
 from slimscan.study.recipes import elkhoury2021_paper, kurmukov2024_paper
 
+_LINES = {"each": "each ratio, tested there", "1+each": "originals, then each ratio, tested there"}
 PAPERS = {
     "elkhoury2021": ("El Khoury 2021", ("a", "b", "c"), elkhoury2021_paper.REMARKS),
     "kurmukov2024": ("Kurmukov 2024", ("d", "e"), kurmukov2024_paper.REMARKS),
@@ -34,7 +35,7 @@ def ratios(found: Found) -> list[Block]:
     )
     out = [
         Block("h2", "Ratios reached and PSNR", key="ratios"),
-        Block("p", f"A ratio is raw bytes over compressed bytes; the ratios asked for are of {meant}. Volumes as small as these pay for container and headers: a few hundred bytes in a file of a few thousand. The file's ratio therefore lies below the payload's, the more so the stronger the compression; on volumes of the papers' size the two agree."),
+        Block("p", f"A ratio is raw bytes over compressed bytes; the ratios asked for are of {meant}. {_overhead(found)}"),
         Block("table", "Means over images [least to largest].", ("asked for", "images", "payload, x:1", "file, x:1", "PSNR, dB"), rows),
     ]  # fmt: skip
     peaks = sorted({one["peak"] for by in found.images.values() for one in by.values() if math.isfinite(one["peak"])})
@@ -48,6 +49,17 @@ def ratios(found: Found) -> list[Block]:
     return [*out, Block("figure", caption, key="psnr", draw=partial(psnr_drawn, found=found), height=3.6)]
 
 
+def _overhead(found: Found) -> str:
+    """What container and headers take at the strongest ratio."""
+    said = "Container and headers count: they are a fixed few hundred bytes, much of a small volume's file and nothing of a large one's"
+    images = list(found.images[max(found.images)].values())
+    both = [(one["ratio_payload"], one["ratio_achieved"]) for one in images if all(math.isfinite(one[key]) for key in ("ratio_payload", "ratio_achieved"))]  # fmt: skip
+    if not both:
+        return f"{said}."
+    payload, file = (float(np.mean(values)) for values in zip(*both, strict=True))
+    return f"{said}. Here, at the strongest, a payload of {payload:.1f}:1 is a file of {file:.1f}:1; on volumes of the papers' size the two agree."
+
+
 def _span(images: Sequence[Mapping[str, float]], key: str) -> str:
     values = [one[key] for one in images if math.isfinite(one[key])]
     if not values:
@@ -58,15 +70,11 @@ def _span(images: Sequence[Mapping[str, float]], key: str) -> str:
 def tolerance_words(found: Found) -> list[Block]:
     """Tolerance against certified ratio, and every verdict."""
     rows = []
-    for key in sorted(found.verdicts):
-        one = found.verdicts[key]
-        inner = one.get("verdict") if isinstance(one, dict) and isinstance(one.get("verdict"), dict) else one
-        if not isinstance(inner, dict) or "/" not in key:
-            continue
-        network, text = key.split("/", 1)
-        value = certified(found, network, text)
-        said = "nothing" if value is None else "no verdict" if math.isnan(value) else times(value)
-        rows.append([found.title(network), training(text).said, said, *(_plain(inner.get(name)) for name in ("grade", "bound", "delta", "n"))])  # fmt: skip
+    for key, one in sorted(found.verdicts.items()):
+        if isinstance(one, dict) and "/" in key:
+            network, line = key.rsplit("/", 1)
+            cells = [_plain(one.get(name)) for name in ("code", "bound", "delta", "alpha", "n", "needed_n")]
+            rows.append([found.title(network), _LINES.get(line) or training(line).said, certified_text(found, network, line), *cells])  # fmt: skip
     out = [
         Block("h2", "Tolerance is not certainty", key="tolerance"),
         Block("p", "Tolerance, the papers' word: the highest ratio at which the mean DSC against the expert is still 0.7 or more in the patients at hand. It is a point estimate of an absolute level. A network that starts at 0.71 tolerates almost nothing and one that starts at 0.92 may lose a fifth of its score first; nothing is said of other patients."),
@@ -75,7 +83,9 @@ def tolerance_words(found: Found) -> list[Block]:
     ]  # fmt: skip
     if not rows:
         return [*out, Block("absent", "verdicts.json is missing or empty, so no ratio is certified here.")]
-    return [*out, Block("table", "slimscan's verdicts.", ("network", "trained on", "certified", "grade", "bound", "delta", "patients"), rows, 2)]  # fmt: skip
+    caption = "slimscan's verdicts, each a question of its own. bound: on the mean loss at the certified ratio, of the class that limits."
+    head = ("network", "trained on", "certified", "code", "bound", "delta", "alpha", "patients", "patients needed")
+    return [*out, Block("table", caption, head, rows, 2)]
 
 
 def _plain(value: Any) -> str:
@@ -113,7 +123,7 @@ def method(found: Found) -> list[Block]:
     versions = said.get("versions")
     facts = [
         ["patients", str(len(found.patients))],
-        ["folds", _short(said.get("folds"))],
+        ["folds", _folds(said.get("folds"))],
         ["classes", listed(found.classes)],
         ["codec", _short(said.get("codec"))],
         ["seed", _short(said.get("seed"))],
@@ -136,6 +146,13 @@ def not_run(found: Found) -> list[str]:
     """Letters of the experiments that the page shows in any case: those of the recipe, or all."""
     known = PAPERS.get(found.recipe)
     return list(known[1]) if known else list(EXPERIMENTS)
+
+
+def _folds(value: Any) -> str:
+    """A number, or how many patients each fold tests."""
+    if isinstance(value, list) and value and all(isinstance(one, dict) and "test" in one for one in value):
+        return f"{len(value)}, testing {listed([str(len(one['test'])) for one in value])} patients"
+    return _short(value)
 
 
 def _short(value: Any) -> str:

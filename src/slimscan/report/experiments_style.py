@@ -7,11 +7,13 @@ from slimscan.report.style import STYLE as LIGHT
 
 _DARK = f"""
 tr.marked > * {{ background: var(--wash); color: var(--soft); }}
-.verdict p {{ max-width: 54rem; }}
+.legend {{ color: var(--soft); font-size: .92rem; max-width: 56rem; margin: 1.1rem 0 0; break-after: avoid; page-break-after: avoid; }}
+.legend + .table {{ margin-top: .35rem; }}
 .verdict .code {{ font-size: .85rem; }}
 .verdict.good .code {{ color: var(--good); }} .verdict.stop .code {{ color: var(--stop); }}
 @media screen and (max-width: 46rem) {{
   h1 {{ font-size: 1.35rem; }}
+  th.left {{ min-width: 6.5rem; }}
   figure {{ overflow-x: auto; }}
   figure .picture {{ min-width: 38rem; }}
 }}

@@ -44,8 +44,7 @@ EVEN, BEST_FEW = 20.0, 20.0
 """Abstract: no loss up to 20:1 when trained and tested there; section 3.4: at 20:1 compressed full-shot beats few-shot."""
 
 SAID: Mapping[str, str] = {
-    "psnr": "Fig. 1 (right): a significant drop of PSNR at rate 10, which then steadily declines; peak 4096 for CT, max - min over "
-    "the whole set for MRI (eq. 3).",
+    "psnr": "Its Fig. 1 (right): a significant drop of PSNR at rate 10, which then steadily declines.",
     "diagonal": "Fig. 2 (left) and section 3.2: stable up to rate 20, with rapid deterioration beyond.",
     "matrix": "Figs. 3 and 5, section 3.3: no drop for rates up to 20 in either direction on AMOS and LiTS.",
     "few": "Fig. 2 (right) and section 3.4: at rate 20, training on all images compressed is better than on a fraction of "
