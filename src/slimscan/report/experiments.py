@@ -14,7 +14,8 @@ from slimscan.report import html
 from slimscan.report.chart import png, svg
 from slimscan.report.experiments_block import Block
 from slimscan.report.experiments_elkhoury import Section, one_ratio, tuned, two_and_three
-from slimscan.report.experiments_kurmukov import few, matrix
+from slimscan.report.experiments_few import few
+from slimscan.report.experiments_kurmukov import matrix
 from slimscan.report.experiments_learning import learning
 from slimscan.report.experiments_method import PAPERS, method, not_run, ratios, tolerance_words, worst
 from slimscan.report.experiments_read import Found, load, training

@@ -1,8 +1,7 @@
-"""Kurmukov 2024 on a page: the whole train x test matrix (d), and few originals against all images compressed (e)."""
+"""Kurmukov 2024 on a page: the whole train x test matrix (d)."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from functools import partial
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from slimscan.report.experiments_block import Block, Series, interval, organs, tolerance_table, within
 from slimscan.report.experiments_elkhoury import Section, absent
-from slimscan.report.experiments_figures import bytes_drawn, curves_drawn, matrix_drawn
+from slimscan.report.experiments_figures import curves_drawn, matrix_drawn
 from slimscan.report.experiments_read import EXPERIMENTS, MEAN, Found, Training
 from slimscan.report.experiments_stats import Estimate, mean, paired
 from slimscan.report.numbers import DASH, MINUS, plural
@@ -33,7 +32,7 @@ def matrix(found: Found) -> Section:
         some = True
         title = found.title(network)
         tested = sorted({ratio for one in trained for ratio in found.ratios(network, one.text)})
-        values = np.array([[_mean(found, network, one.text, ratio).mean for ratio in tested] for one in trained])
+        values = np.array([[whole_mean(found, network, one.text, ratio).mean for ratio in tested] for one in trained])
         names = ([f"{one.ratio:g}:1" for one in trained], [f"{ratio:g}:1" for ratio in tested])
         gaps = int(np.isnan(values).sum())
         hole = (
@@ -54,7 +53,7 @@ def matrix(found: Found) -> Section:
                 f"{title}: the numbers of the figure with [95 % intervals over patients].",
                 ("trained", *names[1]),
                 [
-                    [name, *(within(_mean(found, network, one.text, ratio)) for ratio in tested)]
+                    [name, *(within(whole_mean(found, network, one.text, ratio)) for ratio in tested)]
                     for name, one in zip(names[0], trained, strict=True)
                 ],
             ),
@@ -78,92 +77,9 @@ def matrix(found: Found) -> Section:
     return [*out, *_beside()], top
 
 
-def few(found: Found) -> Section:
-    """Experiment (e)."""
-    out, top = [Block("h2", f"(e) {EXPERIMENTS['e'].capitalize()}", key="e")], []
-    some = False
-    for network in found.networks:
-        shots = found.trainings(network, "few")
-        if not shots:
-            continue
-        some = True
-        title = found.title(network)
-        whole = [*found.trainings(network, "clean"), *found.trainings(network, "compressed")]
-        points = [
-            (one, size, 1.0)
-            for one in shots + [one for one in whole if one.kind == "clean"]
-            if math.isfinite(size := _bytes(found, network, one.text)) and found.scores(network, one.text, 1.0, MEAN)
-        ]
-        packed = [
-            (one, size, one.ratio)
-            for one in whole
-            if one.kind == "compressed"
-            and math.isfinite(size := _bytes(found, network, one.text))
-            and found.scores(network, one.text, one.ratio, MEAN)
-        ]
-        if not points or not packed:
-            out.append(
-                Block(
-                    "absent",
-                    f"{title}: the stored bytes of the training images, or one of the two sides, are missing; nothing to compare at equal bytes.",
-                )
-            )
-            continue
-        points.sort(key=lambda point: point[1])
-        packed.sort(key=lambda point: point[1])
-        groups = [
-            ("a share of the originals, tested on originals", [(f"{100 * one.share:g} %", size, _mean(found, network, one.text, 1.0)) for one, size, _ in points]),
-            ("all images compressed, tested at the same ratio", [(f"{one.ratio:g}:1", size, _mean(found, network, one.text, one.ratio)) for one, size, _ in packed]),
-        ]  # fmt: skip
-        out.append(
-            Block(
-                "figure",
-                f"{title}: mean DSC against the bytes that the training images take (Fig. 2, right), with 95 % intervals over patients.",
-                key=f"e-{network}",
-                draw=partial(bytes_drawn, groups=groups),
-                height=4.3,
-            )
-        )
-        out.append(
-            Block(
-                "table",
-                f"{title}: the numbers of the figure.",
-                ("training images", "stored, MB", "mean DSC"),
-                [
-                    [label, f"{size / 1e6:.3g}", within(one)]
-                    for kind, group in groups
-                    for label, size, one in _named(kind, group)
-                ],
-            )
-        )
-        table, claim = _equal(found, network, title, points, packed)
-        out += [table, claim]
-        top.append(claim)
-    if not some:
-        return absent("e", "Not run: no network was trained on a share of the originals.")
-    return [*out, Block("p", f"In the paper: {SAID['few']}")], top
-
-
-def _named(kind: str, group: Sequence[tuple[str, float, Estimate]]) -> list[tuple[str, float, Estimate]]:
-    return [
-        (f"{label} of the originals" if kind.startswith("a share") else f"all at {label}", size, one)
-        for label, size, one in group
-    ]
-
-
-def _mean(found: Found, network: str, trained: str, ratio: float) -> Estimate:
+def whole_mean(found: Found, network: str, trained: str, ratio: float) -> Estimate:
+    """Mean over classes and patients of one cell."""
     return mean(list(found.scores(network, trained, ratio, MEAN).values()))
-
-
-def _bytes(found: Found, network: str, trained: str) -> float:
-    """Stored bytes of the training images, mean over folds; NaN when no row says it."""
-    by = {
-        row.get("fold", ""): row.get("train_bytes")
-        for row in found.rows
-        if row["network"] == network and row["trained"] == trained
-    }
-    values = [float(text) for text in by.values() if text]
-    return float(np.mean(values)) if values else math.nan
 
 
 def _lines(found: Found, network: str, trained: Sequence[Training], tested: Sequence[float]) -> list[Series]:
@@ -227,47 +143,16 @@ def _even(found: Found, network: str, trained: Sequence[Training]) -> list[Block
         claims.append(
             Block(
                 "finding",
-                f'{title}: {claim.format(ratio)}. Mean DSC falls by {_plain(lost.mean)} ({interval(lost)}, {plural(lost.n, "patient")}); "nothing" is taken as less than {ACCEPT:g}, as the paper names no margin.',
+                f'{title}: {claim.format(ratio)}. Mean DSC falls by {plain(lost.mean)} ({interval(lost)}, {plural(lost.n, "patient")}); "nothing" is taken as less than {ACCEPT:g}, as the paper names no margin.',
                 code=code,
             )
         )
     return claims
 
 
-def _plain(value: float) -> str:
+def plain(value: float) -> str:
+    """Three places and a real minus."""
     return f"{value:.3f}".replace("-", MINUS)
-
-
-def _equal(
-    found: Found,
-    network: str,
-    title: str,
-    points: Sequence[tuple[Training, float, float]],
-    packed: Sequence[tuple[Training, float, float]],
-) -> tuple[Block, Block]:
-    """Each compressed training beside the share of originals whose bytes come nearest, patients paired."""
-    rows, gaps = [], []
-    for one, size, ratio in packed:
-        other, room, _ = min(points, key=lambda point: abs(math.log(point[1] / size)))
-        gap = paired(found.scores(network, one.text, ratio, MEAN), found.scores(network, other.text, 1.0, MEAN))
-        share = "all" if other.kind == "clean" else f"{100 * other.share:g} %"
-        gaps.append((abs(math.log(ratio / EVEN)), one, share, size, room, gap))
-        rows.append(
-            [
-                f"{one.ratio:g}:1",
-                f"{size / 1e6:.3g}",
-                f"{share} of the originals",
-                f"{room / 1e6:.3g}",
-                within(gap, signed=True),
-            ]
-        )
-    table = Block("table", f"{title}: at about equal bytes. Each compressed training beside the share of originals nearest in bytes: DSC of the first (tested at its ratio) less that of the second (tested on originals), the same patients, with [95 % intervals].", ("all images at", "MB", "beside", "MB", "difference"), rows)  # fmt: skip
-    _, one, share, size, room, gap = min(gaps, key=lambda found_gap: found_gap[0])
-    code = (
-        "not decided" if not gap.known else "confirmed" if gap.low > 0 else "denied" if gap.high < 0 else "not decided"
-    )
-    claim = Block("finding", f"{title}: all images at {one.ratio:g}:1 ({size / 1e6:.3g} MB) teach more than {share} of the originals ({room / 1e6:.3g} MB). The difference is {_plain(gap.mean)} DSC ({interval(gap)}, {plural(gap.n, 'patient')}). The paper says so at {EVEN:g}:1.", code=code)  # fmt: skip
-    return table, claim
 
 
 def _beside() -> list[Block]:

@@ -78,7 +78,7 @@ def tolerance_words(found: Found) -> list[Block]:
     out = [
         Block("h2", "Tolerance is not certainty", key="tolerance"),
         Block("p", "Tolerance, the papers' word: the highest ratio at which the mean DSC against the expert is still 0.7 or more in the patients at hand. It is a point estimate of an absolute level. A network that starts at 0.71 tolerates almost nothing and one that starts at 0.92 may lose a fifth of its score first; nothing is said of other patients."),
-        Block("p", "Certified, slimscan's word: the highest ratio up to which the mean loss against the same network on the original is shown to stay below a margin delta fixed beforehand, for patients like these, with a chance of error of at most alpha. More patients move it, up to the truth; they do not move a tolerance on average."),
+        Block("p", "Certified, slimscan's word: the highest ratio up to which the mean loss against the same network on the original is shown to stay below a margin delta fixed beforehand, with few patients losing more than a cap, for patients like these and with a chance of error of at most alpha. More patients move it, up to the truth; they do not move a tolerance on average."),
         Block("p", "All intervals on this page are about patients: how another sample of them would change the number with the networks as they were trained. Another seed trains other networks; folds show a part of that, and where there is one fold, nothing does."),
     ]  # fmt: skip
     if not rows:

@@ -13,7 +13,7 @@ tr.marked > * {{ background: var(--wash); color: var(--soft); }}
 .verdict.good .code {{ color: var(--good); }} .verdict.stop .code {{ color: var(--stop); }}
 @media screen and (max-width: 46rem) {{
   h1 {{ font-size: 1.35rem; }}
-  th.left {{ min-width: 6.5rem; }}
+  th.left:first-child {{ min-width: 9.5rem; }}
   figure {{ overflow-x: auto; }}
   figure .picture {{ min-width: 38rem; }}
 }}
