@@ -223,7 +223,7 @@ def _searched(found: Codec, codes: Pixels, wanted: Wanted) -> float:
 def _codes(pixels: Pixels, bits: int, span: tuple[float, float]) -> Pixels:
     top = 2**bits - 1
     scaled = (pixels.astype(np.float64) - span[0]) * (top / (span[1] - span[0]))
-    return np.clip(np.rint(scaled), 0, top).astype(np.uint8 if bits <= 8 else np.uint16)
+    return np.asarray(np.clip(np.rint(scaled), 0, top).astype(np.uint8 if bits <= 8 else np.uint16))
 
 
 def _values(codes: Pixels, bits: int, span: tuple[float, float], dtype: Any) -> Pixels:

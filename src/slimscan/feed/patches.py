@@ -85,6 +85,12 @@ class Patches:
         self._threads = threads
         self._labelled: dict[int, list[Pixels]] = {}
 
+    def share(self, cache: Cache) -> None:
+        """Keep decoded chunks in that cache, which others keep theirs in too."""
+        self.cache = cache
+        for source in [*(one for case in self.images for one in case), *(self.masks or [])]:
+            source.cache = cache
+
     @property
     def pool(self) -> int:
         """Patches in a pool."""
