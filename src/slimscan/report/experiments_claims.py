@@ -197,7 +197,11 @@ def which(found: Found, title: str, trainings: Sequence[Training], series: Seque
         return Block("finding", f"{text} Only {times(best.ratio)} was tried.", code="not decided")
     gap = paired(whole(found, series[ranked[0][1]]), whole(found, series[ranked[1][1]]))
     verdict = decided(gap)
-    clear = "by more than patients explain" if verdict == "confirmed" else "but patients alone could explain it"
+    clear = (
+        "by more than patients explain (both were picked after looking, so it is a little less sure than it seems)"
+        if verdict == "confirmed"
+        else "but patients alone could explain it"
+    )
     return Block(
         "finding",
         f"{text} By the mean DSC over all ratios tested: {times(best.ratio)}, ahead of {times(trainings[ranked[1][1]].ratio)} by {number(gap)} ({interval(gap)}), {clear}.",

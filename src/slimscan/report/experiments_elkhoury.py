@@ -47,10 +47,12 @@ def two_and_three(found: Found) -> Section:
         out.append(Block("absent", "2D against 3D: not decided, because only one of them was trained."))
     for three in deep:
         for two in flat:
+            # "3D" and "2D" as long as that says which.
+            names = ("3D", "2D") if len(flat) == len(deep) == 1 else (three.label, two.label)
             out.append(robust_table(found, three, two))
             claims = [
-                loses_less(found, three, two, "3D loses less than 2D"),
-                tolerates(found, three, two, "3D tolerates more than 2D", ROBUSTER),
+                loses_less(found, three, two, f"{names[0]} loses less than {names[1]}"),
+                tolerates(found, three, two, f"{names[0]} tolerates more than {names[1]}", ROBUSTER),
             ]
             out += claims
             top += claims
@@ -92,7 +94,9 @@ def tuned(found: Found) -> Section:
         flat = next((one for one in found.networks if found.dims(one) == "2D" and found.ratios(one, "1")), None)
         if flat is not None and found.dims(network) == "3D":
             two = fixed(found, flat, "1", found.title(flat))
-            claims.append(tolerates(found, fine, two, "3D, fine-tuned, tolerates more than 2D", DOUBLED))
+            claims.append(
+                tolerates(found, fine, two, f"{title}, fine-tuned, tolerates more than {found.title(flat)}", DOUBLED)
+            )
         out += claims
         top += claims
     if not any_tuned:
@@ -157,7 +161,7 @@ def _scores(found: Found, series: Sequence[Series], key: str, title: str) -> lis
         Block(
             "p",
             "Below, mean ± deviation over patients, in brackets how many where some are missing: SMBD leaves out patients with an "
-            "empty mask, which flatters it where much is lost, while the DSC counts them as 0.",
+            "empty mask, which flatters it where much is lost, while the DSC counts what was missed as 0.",
         )
     )
     for name in organs(found):
@@ -192,8 +196,12 @@ def _beside(letter: str) -> list[Block]:
         for metric, row in table.rows
         if metric == "DSC"
     ]
-    caption = (
-        "Its tolerances: the highest ratio with a mean DSC of at least 0.7, as its text says and as its tables give."
+    caption, head = (
+        "Its tolerances: the highest ratio with a mean DSC of at least 0.7",
+        ("organ", "network", "text", "tables"),
     )
-    out.append(Block("table", caption, ("organ", "network", "text", "tables"), rows, 2, marked=range(len(rows))))
+    if letter == "c":  # the text gives none of these
+        out.append(Block("table", f"{caption}, as its tables give.", (*head[:2], head[3]), [[*row[:2], row[3]] for row in rows], 2, marked=range(len(rows))))  # fmt: skip
+    else:
+        out.append(Block("table", f"{caption}, as its text says and as its tables give.", head, rows, 2, marked=range(len(rows))))  # fmt: skip
     return out
