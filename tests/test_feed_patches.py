@@ -242,7 +242,7 @@ def test_batches_are_crops_of_the_normalised_volume(norm: NormSpec, dims: int, f
 
     side = (1, 24, 20) if dims == 2 else SIDE
     net = NetSpec(dims=dims, classes=3, labels=(0, 3, 1))
-    fit = FitSpec(patch=side, batch=2, flips=False)
+    fit = FitSpec(patch=side, batch=2, flips="none")
     start = batches(images(folder), masks(folder), net, norm, fit, per_visit=2, mixed=2)
     wholes = [ready(np.asarray(slimscan.read(path).pixels), norm) for path in images(folder)]
     labels = [np.array([0, 2, 9, 1], np.uint8)[np.asarray(slimscan.read(path).pixels)] for path in masks(folder)]

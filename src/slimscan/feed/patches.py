@@ -19,6 +19,7 @@ import numpy as np
 from slimscan.each import Each, cores, serial, threads
 from slimscan.errors import GeometryError, InputError
 from slimscan.feed.source import CACHE_BYTES, Cache, Source, Triple
+from slimscan.models.crops import flipped
 from slimscan.models.spec import FitSpec, NetSpec, NormSpec
 from slimscan.nouns import Needs, Pixels
 
@@ -313,13 +314,12 @@ def batches(
             ys = np.stack([_channels(one, patches, channel) for one in found])
             if net.dims == 2:
                 xs, ys = xs[:, :, 0], ys[:, 0]
-            if fit.flips:
-                rng = np.random.default_rng([fit.seed, 9, step])
-                for at in range(fit.batch):
-                    axes = tuple(axis for axis in range(1, ys.ndim) if rng.random() < 0.5)
-                    if axes:
-                        xs[at] = np.flip(xs[at], axes).copy()
-                        ys[at] = np.flip(ys[at], tuple(axis - 1 for axis in axes)).copy()
+            rng = np.random.default_rng([fit.seed, 9, step])
+            for at in range(fit.batch):
+                axes = tuple(axis + net.dims - 3 for axis in flipped(fit, rng) if axis + net.dims >= 3)
+                if axes:
+                    xs[at] = np.flip(xs[at], tuple(axis + 1 for axis in axes)).copy()
+                    ys[at] = np.flip(ys[at], axes).copy()
             step += 1
             yield xs, ys
 

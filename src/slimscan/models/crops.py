@@ -59,10 +59,14 @@ def _one(
         else:
             corner.append(int(random.integers(min(0, room), max(0, room) + 1)))  # negative: continued before and after
     x, y = cut(image, corner, fit.patch), cut(mask, corner, fit.patch)
-    if fit.flips:
-        turned = tuple(axis for axis in range(3) if random.random() < 0.5)
-        x, y = np.flip(x, turned), np.flip(y, turned)
+    turned = flipped(fit, random)
+    x, y = np.flip(x, turned), np.flip(y, turned)
     return x, y
+
+
+def flipped(fit: FitSpec, random: np.random.Generator) -> tuple[int, ...]:
+    """Axes of (z, y, x) along which a crop is flipped this time; half of the crops along each that fit.flips names."""
+    return tuple(axis for axis, name in enumerate("zyx") if random.random() < 0.5 and name in fit.flips)
 
 
 def cut(volume: Pixels, corner: Sequence[int], patch: Sequence[int]) -> Pixels:

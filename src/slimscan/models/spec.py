@@ -116,12 +116,16 @@ class FitSpec:
     steps: int = said(500, "updates of the weights", 1, 10_000_000)
     rate: float = said(3e-3, "highest learning rate, one cycle of AdamW", 1e-8, 1.0)
     decay: float = said(1e-4, "weight decay of AdamW", 0.0, 1.0)
-    flips: bool = said(True, "crops are flipped at random")
+    flips: str = said(
+        "x",
+        "axes along which crops are flipped at random; x is left and right of most scans, and a body's front is not its back",
+        allowed=("none", "x", "y", "z", "yx", "zyx"),
+    )
     foreground: float = said(0.67, "share of crops that are centred on a labelled voxel", 0.0, 1.0)
     every: int = said(100, "steps between two validations", 1, 1_000_000)
     patience: int = said(0, "validations without gain after which it ends, 0: never", 0, 1_000_000)
     seed: int = said(2021, "of weights, crops and flips", 0, 2**31 - 1)
-    half: bool = said(True, "mixed precision where a GPU is at hand")
+    half: bool = said(True, "mixed precision where the machine has it: a GPU, or a CPU with bfloat16")
     device: str = said("auto", "auto: a GPU when torch finds one", allowed=("auto", "cpu", "cuda"))
     threads: int = said(0, "of torch on the CPU, 0: all cores", 0, 4096)
 
