@@ -25,6 +25,9 @@ def scores(ready: Pixels, forward: Forward, net: NetSpec, patch: tuple[int, int,
     out = np.zeros((net.classes, *ready.shape), np.float32)
     if not ready.size:
         return out
+    if max(ready.shape[3 - net.dims :]) <= net.multiple:  # one voxel at the deepest level has no spread to normalise
+        wide = np.pad(ready, ((0, 0), (0, 0), (0, 2 * net.multiple - ready.shape[2])), mode="edge")
+        return scores(wide, forward, net, patch)[..., : ready.shape[2]]
     if net.dims == 2:
         many = max(1, _VOXELS_AT_ONCE // (ready.shape[1] * ready.shape[2]))
         for start in range(0, len(ready), many):

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from slimscan.models.spec import NetSpec
 
@@ -49,12 +50,10 @@ class UNet(nn.Module):  # type: ignore[misc, unused-ignore] # torch's types are 
             self.joins.append(twice(spec, 2 * now, now))
             before = now
         self.head = conv(before, spec.classes, kernel_size=1)
-        for module in self.modules():
-            if isinstance(module, (conv, up)):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-        nn.init.normal_(self.head.weight, std=0.01)  # all classes equally likely at first
+        if spec.kind == "elkhoury":  # without a norm the size of the weights counts (He et al. 2015)
+            for module in self.modules():
+                if isinstance(module, conv):
+                    nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits, of the shape of the image."""
@@ -77,15 +76,34 @@ def twice(spec: NetSpec, before: int, now: int) -> nn.Sequential:
     elkhoury: each with a ReLU. modern: each with instance norm and a leaky ReLU; the norm takes the bias's place.
     """
     conv: Any = nn.Conv2d if spec.dims == 2 else nn.Conv3d
-    norm: Any = nn.InstanceNorm2d if spec.dims == 2 else nn.InstanceNorm3d
     layers: list[nn.Module] = []
     for inputs in (before, now):
         layers.append(conv(inputs, now, kernel_size=3, padding=1, bias=spec.kind != "modern"))
         if spec.kind == "modern":
-            layers += [norm(now, affine=True), nn.LeakyReLU(0.01, inplace=True)]
+            layers += [InstanceNorm(now), nn.LeakyReLU(0.01, inplace=True)]
         else:
             layers.append(nn.ReLU(inplace=True))
     return nn.Sequential(*layers)
+
+
+class InstanceNorm(nn.Module):  # type: ignore[misc, unused-ignore] # torch's types are not followed
+    """Every map of every sample to mean 0 and variance 1, then scaled and shifted: (n, c, ...) stays (n, c, ...).
+
+    While training as a batch norm of one sample after the other, since torch's own instance norm loses channels-last,
+    which costs the convolution behind it more than the norm itself.
+    """
+
+    def __init__(self, maps: int) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.ones(maps)), nn.Parameter(torch.zeros(maps))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same shape."""
+        if not self.training:
+            still: Tensor = functional.instance_norm(x, weight=self.weight, bias=self.bias)
+            return still
+        each = [functional.batch_norm(one, None, None, self.weight, self.bias, training=True) for one in x.split(1)]
+        return torch.cat(each)
 
 
 def weights(module: nn.Module) -> dict[str, Tensor]:
