@@ -49,9 +49,11 @@ def opened(network: Network, device: str) -> Forward:
     module = module.to(device=device, memory_format=order).eval()
 
     def forward(batch: Pixels) -> Pixels:
+        # oneDNN takes a slow way for a batch of one in 3D: two of the same take half its time.
+        twice = np.repeat(batch, 2, axis=0) if len(batch) == 1 and batch.ndim == 5 and device == "cpu" else batch
         with torch.inference_mode():
-            x = torch.from_numpy(np.ascontiguousarray(batch)).to(device=device, memory_format=order)
-            return np.asarray(module(x).float().cpu().contiguous().numpy())
+            x = torch.from_numpy(np.ascontiguousarray(twice)).to(device=device, memory_format=order)
+            return np.asarray(module(x)[: len(batch)].float().cpu().contiguous().numpy())
 
     return forward
 
