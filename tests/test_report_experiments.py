@@ -93,7 +93,7 @@ def test_the_papers_orders_come_with_their_intervals(whole: Path) -> None:
     reach = 2.109816 * gap.std(ddof=1) / math.sqrt(18)  # Student's t, 17 degrees of freedom
     assert (
         f"confirmed 3D loses less than 2D. Averaged over 5:1 to 50:1 and all classes, unet3d loses {lost['unet3d'].mean():.3f} "
-        f"and unet2d {lost['unet2d'].mean():.3f}, {lost['unet3d'].mean() / lost['unet2d'].mean():.2f} times as much"
+        f"and unet2d {lost['unet2d'].mean():.3f} DSC, {lost['unet3d'].mean() / lost['unet2d'].mean():.2f} times as much"
     ) in text
     assert (
         f"the difference is {gap.mean():.3f} (95 % interval {gap.mean() - reach:.3f} to {gap.mean() + reach:.3f}, 18 patients; "
@@ -284,3 +284,10 @@ def test_logs_that_were_cut_or_emptied_do_not_stop_the_page(tmp_path: Path) -> N
     logs[0].write_text("", "utf-8")
     logs[1].write_text(logs[1].read_text("utf-8")[:-7], "utf-8")
     assert "1 log of a training could not be read or is empty." in _text(folder)
+
+
+def test_a_network_that_finds_nothing_confirms_nothing(tmp_path: Path) -> None:
+    folder = make(tmp_path, patients=6, keep=lambda row: not row.update(dsc="0.0"))  # type: ignore[func-returns-value]
+    text = _text(folder)
+    assert "unet3d has a mean DSC of 0.000 on originals, below 0.7: whoever finds little has little to lose" in text
+    assert "confirmed" not in text.split("Ratios reached")[0]

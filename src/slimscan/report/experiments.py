@@ -13,6 +13,7 @@ from slimscan.press.staging import staged
 from slimscan.report import html
 from slimscan.report.chart import png, svg
 from slimscan.report.experiments_block import Block
+from slimscan.report.experiments_claims import weak
 from slimscan.report.experiments_elkhoury import Section, one_ratio, tuned, two_and_three
 from slimscan.report.experiments_few import few
 from slimscan.report.experiments_kurmukov import matrix
@@ -66,6 +67,7 @@ def blocks(found: Found) -> list[Block]:
     shown = {letter: one for letter, one in sections.items() if letter in wanted or len(one[0]) > 2}
     out = [Block("h2", "In short", key="short")]
     findings = [finding for _, one in shown.values() for finding in one]
+    out += weak(found)
     out += findings or [
         Block("absent", "No two trainings can be compared yet, so nothing of the papers is confirmed or denied.")
     ]

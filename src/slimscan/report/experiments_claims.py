@@ -100,11 +100,14 @@ def loses_less(found: Found, three: Series, two: Series, claim: str) -> Block:
         return Block(
             "finding", f"{claim}: no patient was tested at 1:1 and at shared ratios with both.", code="not decided"
         )
+    starts = " and ".join(
+        number(mean([base[name] for name in gaps])) for one in (three, two) if (base := one.columns(found, MEAN)[1.0])
+    )
     times_said = f", {share.mean:.2f} times as much ({interval(share, 2)})" if math.isfinite(share.mean) else ""
     at = f"{times(ratios[0])} to {times(ratios[-1])}" if len(ratios) > 1 else times(ratios[0])
     return Block(
         "finding",
-        f"{claim}. Averaged over {at} and all classes, {three.label} loses {number(mean(list(deep.values())))} and {two.label} {number(mean(list(flat.values())))}{times_said}; the difference is {number(gap)} ({interval(gap)}, {plural(gap.n, 'patient')}; {folds(found, gaps, three.network)}).",
+        f"{claim}. Averaged over {at} and all classes, {three.label} loses {number(mean(list(deep.values())))} and {two.label} {number(mean(list(flat.values())))} DSC{times_said}, beginning at {starts}; the difference is {number(gap)} ({interval(gap)}, {plural(gap.n, 'patient')}; {folds(found, gaps, three.network)}).",
         code=decided(gap),
     )
 
@@ -123,7 +126,7 @@ def tolerates(found: Found, one: Series, other: Series, claim: str, paper: float
         if paper
         else " The paper has 1.3 to 1.5 times (on CT's rectum 1 by its own tables)."
     )
-    grid = f"By the paper's rule, on the ratios tested: {times(one.tolerance(found, MEAN))} against {times(other.tolerance(found, MEAN))}."
+    grid = f"By the paper's rule, on the ratios tested: {_limit(found, one)} against {_limit(found, other)}."
     if len(ratios) < 2:
         return Block("finding", f"{claim}: fewer than two ratios are shared.{said}", code="not decided")
     share = crossed_ratio(ratios, [first[ratio] for ratio in ratios], [second[ratio] for ratio in ratios])
@@ -145,6 +148,22 @@ def tolerates(found: Found, one: Series, other: Series, claim: str, paper: float
         f"{claim}. {one.label} falls through 0.7 at {share.mean:.2f} times the ratio of {other.label} ({interval(share, 2)}, {plural(share.n, 'patient')}). {grid}{said[:-1]}{',' if inside else ''}{inside}.",
         code=decided(share, 1.0),
     )
+
+
+def _limit(found: Found, series: Series) -> str:
+    limit = series.tolerance(found, MEAN)
+    return "none" if limit is None else times(limit)
+
+
+def weak(found: Found) -> list[Block]:
+    """A warning for each network that is below the bar before anything was compressed."""
+    out = []
+    for network in found.networks:
+        base = mean(list(found.scores(network, "1", 1.0, MEAN).values()))
+        if base.mean < BAR:
+            text = f"{found.title(network)} has a mean DSC of {number(base)} on originals, below {BAR:g}: whoever finds little has little to lose, and what it loses says nothing of a network that works."
+            out.append(Block("absent", text))
+    return out
 
 
 def gain_table(found: Found, fine: Series, clean: Series, ratios: Sequence[float]) -> Block:

@@ -11,7 +11,7 @@ from slimscan.report.experiments_block import Block, Series, interval, organs, t
 from slimscan.report.experiments_elkhoury import Section, absent
 from slimscan.report.experiments_figures import curves_drawn, matrix_drawn
 from slimscan.report.experiments_read import EXPERIMENTS, MEAN, Found, Training
-from slimscan.report.experiments_stats import Estimate, mean, paired
+from slimscan.report.experiments_stats import BAR, Estimate, mean, paired
 from slimscan.report.numbers import DASH, MINUS, plural
 from slimscan.study.recipes.kurmukov2024_paper import AMOS, CLEAN, CLEAN_RATES, EVEN, RATES, SAID
 
@@ -131,22 +131,15 @@ def _even(found: Found, network: str, trained: Sequence[Training]) -> list[Block
             continue
         text, ratio, tested = max(fits, key=lambda one: one[1])
         lost = paired(base, found.scores(network, text, tested, MEAN))
-        code = (
-            "not decided"
-            if not lost.known
-            else "confirmed"
-            if lost.high < ACCEPT
-            else "denied"
-            if lost.low > ACCEPT
-            else "not decided"
+        works = not mean(list(base.values())).mean < BAR
+        sure = lost.known and works
+        code = "confirmed" if sure and lost.high < ACCEPT else "denied" if sure and lost.low > ACCEPT else "not decided"
+        text = (
+            f"{title}: {claim.format(ratio)}. Mean DSC falls by {plain(lost.mean)} ({interval(lost)}, {plural(lost.n, 'patient')}); "
+            f'"nothing" is taken as less than {ACCEPT:g}, as the paper names no margin.'
         )
-        claims.append(
-            Block(
-                "finding",
-                f'{title}: {claim.format(ratio)}. Mean DSC falls by {plain(lost.mean)} ({interval(lost)}, {plural(lost.n, "patient")}); "nothing" is taken as less than {ACCEPT:g}, as the paper names no margin.',
-                code=code,
-            )
-        )
+        poor = "" if works else f" The network is below {BAR:g} before: it has little to lose."
+        claims.append(Block("finding", text + poor, code=code))
     return claims
 
 

@@ -38,10 +38,16 @@ def ratios(found: Found) -> list[Block]:
         Block("p", f"A ratio is raw bytes over compressed bytes; the ratios asked for are of {meant}. {_overhead(found)}"),
         Block("table", "Means over images [least to largest].", ("asked for", "images", "payload, x:1", "file, x:1", "PSNR, dB"), rows),
     ]  # fmt: skip
-    peaks = sorted({one["peak"] for by in found.images.values() for one in by.values() if math.isfinite(one["peak"])})
     if not any(math.isfinite(one["psnr_db"]) for by in found.images.values() for one in by.values()):
         return [*out, Block("absent", "PSNR was not measured, or every copy is exact.")]
-    named = f"peak {listed([declared(peak) for peak in peaks], 'or')}" if peaks and len(peaks) <= 3 else "each image with its own peak" if peaks else "peak not told"  # fmt: skip
+    few = 0 < len(found.peaks) <= 3
+    named = (
+        f"peak {listed(found.peaks, 'or')}"
+        if few
+        else "each image with its own peak"
+        if found.peaks
+        else "peak not told"
+    )
     caption = (
         f"PSNR against ratio, mean over images, and between the least and the largest; {named}. The paper takes 4096 for CT and "
         f"max - min over the whole set for MRI; PSNRs of different peaks do not compare. {kurmukov2024_paper.SAID['psnr']}"

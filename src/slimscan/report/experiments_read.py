@@ -145,9 +145,14 @@ class Found:
         """Ratio asked for -> case -> achieved ratios and PSNR of its compressed copy, once each."""
         out: dict[float, dict[str, Mapping[str, float]]] = {}
         for row in self.rows:
-            facts = {key: decimal(row.get(key)) for key in ("ratio_achieved", "ratio_payload", "psnr_db", "peak")}
+            facts = {key: decimal(row.get(key)) for key in ("ratio_achieved", "ratio_payload", "psnr_db")}
             out.setdefault(decimal(row["tested"]), {}).setdefault(row["case"], facts)
         return out
+
+    @cached_property
+    def peaks(self) -> tuple[str, ...]:
+        """Of the PSNRs, as numbers or words."""
+        return tuple(sorted({f"{value:g}" if math.isfinite(value := decimal(text)) else text for row in self.rows if (text := row.get("peak", ""))}))  # fmt: skip
 
     @property
     def recipe(self) -> str:
