@@ -68,8 +68,9 @@ def predict(
         known = {"bundle_root": str(bundle), "dataset_dir": name, "output_dir": name, "device": torch.device(device)}
         for word, value in known.items():
             parser[word] = value
+        _leave_out_saving(parser)  # before anything is made: a change unmakes what was made of the configuration
         before = _wanted(parser, "preprocessing")
-        after = _without_saving(parser)
+        after = parser.get_parsed_content("postprocessing") if "postprocessing" in parser else None
         network = _network(parser, bundle, device)
         inferer = parser.get_parsed_content("inferer") if "inferer" in parser else _simple()
         with torch.no_grad():
@@ -87,15 +88,12 @@ def _wanted(parser: Any, name: str) -> Any:
     return parser.get_parsed_content(name)
 
 
-def _without_saving(parser: Any) -> Any:
-    """The postprocessing without the transforms that write files."""
-    if "postprocessing" not in parser:
-        return None
-    config = parser["postprocessing"]
+def _leave_out_saving(parser: Any) -> None:
+    """Take the transforms that write files out of the postprocessing."""
+    config = parser.get("postprocessing")
     if isinstance(config, dict) and isinstance(config.get("transforms"), list):
         kept = [one for one in config["transforms"] if "SaveImage" not in str(_target(one))]
         parser["postprocessing"] = {**config, "transforms": kept}
-    return parser.get_parsed_content("postprocessing")
 
 
 def _target(said: Any) -> Any:
@@ -109,8 +107,8 @@ def _network(parser: Any, bundle: Path, device: str) -> Any:
     if model.suffix == ".ts":
         return torch.jit.load(str(model), map_location=device).eval()
     network = _wanted(parser, "network_def")
-    state = weights_of(model)
     own = network.state_dict()
+    state = weights_of(model, own)
     lacking = [name for name in own if name not in state]
     strange = [name for name in state if name not in own]
     if lacking or strange:

@@ -7,7 +7,7 @@ saw arrays in MONAI's order, (x, y, z) in RAS; to run them on images of any orie
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +53,15 @@ def swin(spec: NetSpec) -> Any:
 
 
 def check_sides(sides: tuple[int, ...]) -> None:
-    """InputError unless every side, in voxels, is a multiple of 32."""
+    """InputError unless every side, in voxels, is a multiple of 32, and one at least 64.
+
+    At 32 voxels a side the deepest level is a single voxel, which instance norm cannot take.
+    """
     if any(side % SIDES or side < SIDES for side in sides):
         best = tuple(max(SIDES, -(-side // SIDES) * SIDES) for side in sides)
         raise InputError(f"Swin UNETR: sides {sides} are not all multiples of {SIDES}; take {best}")
+    if max(sides) < 2 * SIDES:
+        raise InputError(f"Swin UNETR: sides {sides} leave one voxel at its deepest level; one side must be 64 or more")
 
 
 def load_weights(net: Any, path: Path, *, encoder: bool = False) -> tuple[str, ...]:
@@ -65,7 +70,8 @@ def load_weights(net: Any, path: Path, *, encoder: bool = False) -> tuple[str, .
     All of them must fit; with `encoder` only the transformer (swinViT), as self-supervised pre-training leaves it, and the
     decoder keeps what it has. InputError naming the first weight that is missing or has another shape.
     """
-    found, own = weights_of(path), net.state_dict()
+    own = net.state_dict()
+    found = weights_of(path, own)
     if encoder:
         found = {_full(name): value for name, value in found.items()}
         found = {name: value for name, value in found.items() if name in own and name.startswith(_ENCODER)}
@@ -91,7 +97,7 @@ def load_weights(net: Any, path: Path, *, encoder: bool = False) -> tuple[str, .
 
 def spec_of(path: Path) -> NetSpec:
     """The spec of the Swin UNETR whose weights a file holds; InputError when it holds no whole one."""
-    found = weights_of(path)
+    found = weights_of(path, ("out.conv.conv.weight",))
     try:
         first, last = found["swinViT.patch_embed.proj.weight"], found["out.conv.conv.weight"]
     except KeyError as error:
@@ -99,10 +105,10 @@ def spec_of(path: Path) -> NetSpec:
     return NetSpec("swin_unetr", first.ndim - 2, first.shape[1], last.shape[0], 5, first.shape[0])
 
 
-def weights_of(path: Path) -> dict[str, Any]:
+def weights_of(path: Path, own: Iterable[str] = ()) -> dict[str, Any]:
     """name -> tensor in a checkpoint as MONAI's and others' trainers leave it: plain, or under "state_dict" or "model".
 
-    Prefixes of wrappers ("module.") are taken off. NotReadable for a file that is no checkpoint or holds more than
+    Prefixes of wrappers ("module.") are taken off, until the names are some of `own`. NotReadable for a file that is no checkpoint or holds more than
     numbers: nothing in it is run.
     """
     TORCH.demand("weights of a network")
@@ -127,12 +133,14 @@ def weights_of(path: Path) -> dict[str, Any]:
     )
     if not weights:
         raise NotReadable(f"{path}: holds no weights; looked for them at the top and under {', '.join(_INSIDE)}")
-    return _plain(weights)
+    return _plain(weights, frozenset(own))
 
 
-def _plain(weights: dict[str, Any]) -> dict[str, Any]:
-    """Without what every name begins with."""
+def _plain(weights: dict[str, Any], own: frozenset[str]) -> dict[str, Any]:
+    """Without what every name begins with; networks have parts called "model" too, so it stops at their own names."""
     while True:
+        if any(name in own for name in weights):
+            return {name if name in own else _renamed(name): value for name, value in weights.items()}
         shared = next((word for word in _BEFORE if all(name.startswith(word) for name in weights)), None)
         if shared is None:
             return {_renamed(name): value for name, value in weights.items()}

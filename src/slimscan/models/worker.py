@@ -29,7 +29,10 @@ def main(folder: Path) -> int:
     except (BadAnswer, InputError) as error:
         return _say(folder, str(error))
     except Exception as error:  # noqa: BLE001 somebody's model may raise anything
-        said = f"failed: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        root: BaseException = error
+        while root.__cause__ is not None:  # MONAI wraps what went wrong in what it was about to do
+            root = root.__cause__
+        said = f"failed: {type(root).__name__}: {' '.join(str(root).split())[:200]}"
         if "call" in job:
             return _say(folder, f"the function {said}")
         if "bundle" in job:
