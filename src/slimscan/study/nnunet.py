@@ -182,13 +182,17 @@ def copied(image: Volume, ratio: float, words: Mapping[str, Any]) -> Copy:
     copier = Copier(image, words["codec"], words["per"])
     try:
         peak: Peak = words["peak"] if words["peak"] in ("stored", "range", "dtype") else float(words["peak"])
-        beside = _container(copier, ratio) if words["size"] == "payload" else 0
-        for _ in range(3):
-            made = copier.copy(Ratio(pixels.nbytes / (pixels.nbytes / ratio + beside)), peak=peak)
-            counted = made.receipt.file_bytes - made.receipt.payload_bytes
-            if words["size"] == "file" or abs(counted - beside) <= 0.01 * pixels.nbytes / ratio:
+        wanted = pixels.nbytes / ratio
+        asked = wanted + (_container(copier, ratio) if words["size"] == "payload" else 0)
+        tries = []
+        for _ in range(4):
+            made = copier.copy(Ratio(pixels.nbytes / asked), peak=peak)
+            off = wanted - made.receipt.payload_bytes
+            tries.append((abs(off), made))
+            if words["size"] == "file" or abs(off) <= 0.02 * wanted:
                 break
-            beside = counted
+            asked += off
+        made = min(tries, key=lambda one: one[0])[1]
     finally:
         copier.close()
     receipt = made.receipt
