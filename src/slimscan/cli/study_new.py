@@ -20,7 +20,9 @@ def new(
     output: Annotated[str, typer.Option("--output", "-o", metavar="TOML", help="Where to write it.")] = "study.toml",
     recipe: Annotated[
         str | None,
-        typer.Option(help="A published protocol: cunha2023-microct, cunha2023-mri, cunha2023-hrem, luu2021."),
+        typer.Option(
+            help="A published protocol: cunha2023-microct, cunha2023-mri, cunha2023-hrem, luu2021, elkhoury2021, kurmukov2024."
+        ),
     ] = None,
     name: Annotated[str | None, typer.Option(help="Short name of the study.")] = None,
     question: Annotated[str | None, typer.Option(help="What is to be answered, one sentence.")] = None,
@@ -55,7 +57,7 @@ def new(
     if recipe is not None:
         from slimscan.study.recipes import text as recipe_text
 
-        verb = "recipe" if recipe == "luu2021" else "plan"
+        verb = "plan" if recipe.startswith("cunha2023") else "recipe"
         return _write_new(place, recipe_text(recipe), force, as_json, verb)
     asks = sys.stdin.isatty() and sys.stderr.isatty()
 

@@ -2,42 +2,71 @@
 
 from __future__ import annotations
 
+import sys
+import tomllib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-RECIPE = """Run the protocol of Luu 2021: calm what lies outside a region, and measure what that saves with every coder.
+RECIPE = """Run a published protocol over your images. The TOML says which: luu2021, elkhoury2021 or kurmukov2024.
 
-Writes report.html: ratios, PSNR, SSIM, entropy, time and memory beside the paper's tables, its t tests, and the verdict of
-a contract. Cases that were measured before are not measured again. Exit 3 when the contract is not met.
+luu2021 calms what lies outside a region, and measures what that saves with every coder. elkhoury2021 and kurmukov2024 train
+networks on images and masks, clean and compressed, and test them at every ratio; they need the extra torch.
+
+Writes report.html. What was measured or trained before is not done again: a stopped run goes on. Exit 3 when the contract
+is not met (of networks: when none of them is certified at any ratio).
 
 [bold]Examples[/bold]
 
   slimscan study new --recipe luu2021 -o luu2021.toml
 
   slimscan study recipe luu2021.toml -o OUT
+
+  slimscan study new --recipe elkhoury2021 -o networks.toml
+
+  slimscan study recipe networks.toml -o OUT --estimate
 """
+
+MET = {"CERTIFIED", "ALL_CERTIFIED_GRID_EXHAUSTED"}
 
 
 def recipe(
-    toml: Annotated[str, typer.Argument(metavar="TOML", help="Written by `slimscan study new --recipe luu2021`.")],
+    toml: Annotated[str, typer.Argument(metavar="TOML", help="Written by `slimscan study new --recipe NAME`.")],
     output: Annotated[
         str | None,
         typer.Option("--output", "-o", metavar="FOLDER", help="Results. Default: the TOML's name beside it."),
     ] = None,
+    estimate: Annotated[bool, typer.Option("--estimate", help="Networks: say how long it takes, and stop.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> int:
-    """Run the protocol of Luu 2021."""
+    """Run a published protocol."""
+    place = Path(toml)
+    folder = Path(output) if output else place.with_suffix("")
+    if _recipe(place) in ("elkhoury2021", "kurmukov2024"):
+        return _networks(place, folder, estimate, as_json)
+    return _luu2021(place, folder, as_json)
+
+
+def _recipe(place: Path) -> str:
+    """Which protocol a TOML is of; "" for one that cannot be read, which its own reader tells."""
+    try:
+        said = tomllib.loads(place.read_text("utf-8")).get("study", {})
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+        return ""
+    return str(said.get("recipe", "")) if isinstance(said, dict) else ""
+
+
+def _luu2021(place: Path, folder: Path, as_json: bool) -> int:
     from slimscan.cli import CHECK_FAILED, DONE
     from slimscan.cli.say import bar, say_json, say_table
     from slimscan.report.luu2021 import summary, write_html
     from slimscan.study.recipes.luu2021.run import run
     from slimscan.study.recipes.luu2021.words import load
 
-    place = Path(toml)
     protocol = load(place)
-    folder = Path(output) if output else place.with_suffix("")
     with bar(protocol.said["study"]["name"]) as progress:
         found = run(protocol, folder, progress)
     page = write_html(found, folder / "report.html")
@@ -56,5 +85,67 @@ def recipe(
         print(f"patients: {told['patients']} here, at least {told['patients_needed']} needed")
         print(page)
     codes = [*told["likeness"].values(), *(told["reading"] or {}).values()]
-    met = {"CERTIFIED", "ALL_CERTIFIED_GRID_EXHAUSTED"}
-    return DONE if all(code in met for code in codes) else CHECK_FAILED
+    return DONE if all(code in MET for code in codes) else CHECK_FAILED
+
+
+def _networks(place: Path, folder: Path, estimate: bool, as_json: bool) -> int:
+    import json
+
+    from slimscan.cli import CHECK_FAILED, DONE
+    from slimscan.cli.say import note, say_json, say_table
+    from slimscan.report.experiments import write_html
+    from slimscan.study.experiments.run import run
+    from slimscan.study.experiments.words import load
+
+    experiment = load(place)
+    with _bar(experiment.said["study"]["name"]) as progress:
+        found = run(experiment, folder, progress, note, only_estimate=estimate)
+    if estimate:
+        if as_json:
+            say_json(found)
+        else:
+            print(f"{found['trainings']} trainings, about {found['seconds_left'] / 60:.0f} min")
+        return DONE
+    page = write_html(folder, folder / "report.html")
+    verdicts = json.loads((folder / "verdicts.json").read_text("utf-8"))
+    lines = {key: one for key, one in verdicts.items() if "/" in key}
+    if as_json:
+        say_json({**found, "verdicts": lines, "report": str(page)})
+    else:
+        rows = [["network", "trained at", "tolerance", "certified", "verdict"]]
+        for key, one in lines.items():
+            network, _, trained = key.rpartition("/")
+            held = ", ".join(f"{name} {_ratio(ratio)}" for name, ratio in one["tolerance"].items())
+            rows.append([network, trained, held, _ratio(one["certified_ratio"]), one["code"] or one.get("why", "")])
+        say_table(rows)
+        print(f"patients: {found['patients']}; {found['seconds'] / 60:.0f} min")
+        print(page)
+    return DONE if any(one["code"] in MET for one in lines.values()) else CHECK_FAILED
+
+
+def _ratio(ratio: float | None) -> str:
+    return "none" if ratio is None else f"{ratio:g}"
+
+
+@contextmanager
+def _bar(label: str) -> Iterator[Callable[[str, float, float], None] | None]:
+    """A bar on stderr of what is done so far, with the time left; None when stderr is no terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns: tuple[Any, ...] = (
+        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+        TimeElapsedColumn(), TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        tasks: dict[str, Any] = {}
+
+        def step(what: str, done: float, whole: float) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(f"{label}: {what}", total=whole)
+            bars.update(tasks[what], completed=done, total=whole)
+
+        yield step
