@@ -15,6 +15,7 @@ from slimscan.cli import (
     deliver,
     dicom,
     info,
+    net,
     policies,
     region,
     score,
@@ -80,6 +81,7 @@ def build() -> Any:
     app.command("receive", help=flow(deliver.RECEIVE_HELP))(deliver.receive)
     app.command("send", help=flow(deliver.SEND_HELP))(deliver.send)
     app.add_typer(study.build(flow), name="study")
+    app.add_typer(net.build(flow), name="net")
     app.add_typer(dicom.build(flow), name="dicom")
     return typer.main.get_command(app)
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from slimscan.models.checkpoint import Network, save
 from slimscan.models.log import Log
 from slimscan.models.losses import loss as loss_of
 from slimscan.models.predict import chosen, memory
-from slimscan.models.spec import FitSpec, NetSpec, NormSpec
+from slimscan.models.spec import RATES, FitSpec, NetSpec, NormSpec
 from slimscan.models.unet import build, weights
 from slimscan.nouns import Pixels
 
@@ -59,6 +60,7 @@ def fit(
     KeyboardInterrupt says where it goes on. Whatever happens, the last good checkpoint stays.
     """
     check(net, fit)
+    fit = replace(fit, rate=fit.rate or RATES[net.kind])
     folder.mkdir(parents=True, exist_ok=True)
     device = chosen(fit.device)
     with threads(fit.threads, fit.seed):

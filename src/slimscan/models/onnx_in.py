@@ -6,6 +6,7 @@ import functools
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,6 +27,7 @@ class Exported:
     norm: NormSpec
     fit: FitSpec
     sha256: str
+    history: list[dict[str, Any]]
 
 
 @functools.lru_cache(maxsize=4)
@@ -56,7 +58,9 @@ def exported(path: str, _digest: str = "") -> Exported:
     def forward(batch: Pixels) -> Pixels:
         return np.asarray(session.run(None, {name: batch})[0])
 
-    return Exported(forward, net, norm, fit, json.loads(words.get("sha256", '""')))
+    return Exported(
+        forward, net, norm, fit, json.loads(words.get("sha256", '""')), json.loads(words.get("history", "[]"))
+    )
 
 
 def labels(network: Exported, pixels: Pixels) -> Pixels:

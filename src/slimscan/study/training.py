@@ -66,7 +66,7 @@ def _pair(patient: str, name: str, image: Path, mask: Path) -> Pair:
     apart = _apart_mm(picture, drawn)
     if apart > _NEAR_MM:
         raise InputError(f"{mask}: lies up to {apart:.3g} mm beside its image {image}; give it on the image's grid")
-    whole = np.rint(labels)
+    whole = np.rint(labels.astype(np.float64))
     if not np.array_equal(whole, labels) or whole.min(initial=0) < 0 or whole.max(initial=0) > 65535:
         raise InputError(f"{mask}: holds values that are no labels; want whole numbers from 0 to 65535")
     pixels = real(picture)
