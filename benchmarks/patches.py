@@ -189,13 +189,18 @@ def patches(pixels: np.ndarray, side: tuple[int, ...], folder: Path, given: argp
         path = folder / f"{setting.replace('@', '-')}.ozx"
         compress(folder / "ct.nii.gz", path, target=Setting.parse(setting), verify=False)
         files = named(path)
-        alone = dataset(Patches(files, patch=side, per_visit=1, mixed=1, seed=SEED, cache_bytes=0), 2 * few)
-        window = Patches(files, patch=side, per_visit=VISIT, mixed=2, seed=SEED, cache_bytes=CACHE)
+        fast = setting == "htj2k@32"
+        alone = dataset(Patches(files, patch=side, per_visit=1, mixed=1, seed=SEED, cache_bytes=0, fast=fast), 4 * few)
+        window = Patches(files, patch=side, per_visit=VISIT, mixed=2, seed=SEED, cache_bytes=CACHE, fast=fast)
         calls[f"{setting} alone"] = lambda alone=alone: passed(loader(alone))
         calls[f"{setting} visits"] = lambda window=window: passed(loader(stream(window, many)))
         sizes[f"{setting} alone"] = sizes[f"{setting} visits"] = path
-        told[f"{setting} alone"] = [f".ozx, {setting}", "a patch from any file", "nothing"]
-        told[f"{setting} visits"] = [f".ozx, {setting}", f"{VISIT} patches of a file, 2 files mixed", "128 MB a worker"]
+        told[f"{setting} alone"] = [f".ozx, {setting}{', fast' * fast}", "a patch from any file", "nothing"]
+        told[f"{setting} visits"] = [
+            f".ozx, {setting}{', fast' * fast}",
+            f"{VISIT} patches of a file, 2 files mixed",
+            "128 MB a worker",
+        ]
         check(path, pixels, side, exact=setting.endswith("lossless"))
     got: dict[str, list[float]] = alternate(calls, 1 if given.quick else given.rounds)
     rows, best = [], 0.0

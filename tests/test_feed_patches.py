@@ -71,9 +71,7 @@ def test_other_files_give_patches_too(name: str, tmp_path: Path) -> None:
 def test_only_touched_chunks_are_decoded_and_each_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[tuple[int, ...]] = []
     honest = source.decoded
-    monkeypatch.setattr(
-        source, "decoded", lambda scheme, payload, shape: read.append(shape) or honest(scheme, payload, shape)
-    )
+    monkeypatch.setattr(source, "decoded", lambda *given: read.append(given[2]) or honest(*given))
     found = Source(images(folder)[0], Cache(0))
     found.crops([(2, 0, 0), (3, 5, 5), (4, 9, 9)], (3, 8, 8))
     assert len(read) == 5  # slices 2 to 6
@@ -105,6 +103,15 @@ def test_reversible_streams_take_the_fast_way_and_others_do_not(tmp_path: Path) 
         compress(volume, path, target=target, codec="htj2k")
         box = source.open_box(path)
         assert source.reversible(box.chunk(0)) is fast
+        whole = np.asarray(slimscan.read(path).pixels)
+        quick = Source(path, fast=True).crop((0, 0, 0), volume.shape)
+        assert np.abs(quick.astype(int) - whole).max() == (0 if fast else 1)
+    edges = np.where(np.random.default_rng(1).random((2, 64, 64)) < 0.5, 255, 0).astype(np.uint8)
+    compress(
+        Volume(edges, bits=8), tmp_path / "full.ozx", target=Setting("htj2k", 60.0)
+    )  # overshoots, and fills its bytes
+    whole = np.asarray(slimscan.read(tmp_path / "full.ozx").pixels)
+    np.testing.assert_array_equal(Source(tmp_path / "full.ozx", fast=True).crop((0, 0, 0), whole.shape), whole)
 
 
 def test_a_pool_is_the_patches_by_number_and_epochs_differ(folder: Path) -> None:

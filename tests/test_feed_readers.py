@@ -80,7 +80,7 @@ def test_monai_crops_decode_only_what_they_keep(
             np.testing.assert_array_equal(item["image"].numpy()[0].transpose(2, 1, 0), want)
     read: list[tuple[int, ...]] = []
     honest = source.decoded
-    monkeypatch.setattr(source, "decoded", lambda s, p, shape: read.append(shape) or honest(s, p, shape))
+    monkeypatch.setattr(source, "decoded", lambda *given: read.append(given[2]) or honest(*given))
     alone = RandLoadCropsd(["image"], (16, 24, 3), num_samples=1)
     assert len(alone({"image": str(image)})) == 1
     assert len(read) == 3
@@ -152,7 +152,7 @@ def test_cutting_touches_only_its_slices(
 ) -> None:
     read: list[tuple[int, ...]] = []
     honest = source.decoded
-    monkeypatch.setattr(source, "decoded", lambda s, p, shape: read.append(shape) or honest(s, p, shape))
+    monkeypatch.setattr(source, "decoded", lambda *given: read.append(given[2]) or honest(*given))
     data, _, _, _ = OzxDataset(str(stored[0])).load_case("case_1")
     assert isinstance(data, Channels)
     assert data[:, 3:6, 0:8, 0:8].shape == (2, 3, 8, 8)

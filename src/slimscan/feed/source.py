@@ -84,16 +84,18 @@ class Source:
 
     Of .ozx and .zarr the touched chunks are decoded and kept in `cache`. Other files are decoded whole and kept there,
     but for those that lie uncompressed on disk, whose slices are read. The file is opened at the first question.
+    fast: see `decoded`.
     NotReadable, GeometryError or InputError, naming the file, when it cannot be used; CodecError for a damaged chunk.
     """
 
-    def __init__(self, path: str | Path, cache: Cache | None = None) -> None:
+    def __init__(self, path: str | Path, cache: Cache | None = None, *, fast: bool = False) -> None:
         self.path = Path(path)
         self.cache = cache or Cache()
+        self.fast = fast
         self._opened: tuple[Volume, Scheme | None, Box | None] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "cache": self.cache, "_opened": None}
+        return {"path": self.path, "cache": self.cache, "fast": self.fast, "_opened": None}
 
     @property
     def volume(self) -> Volume:
@@ -186,21 +188,22 @@ class Source:
 
         def make() -> Pixels:
             try:
-                return decoded(scheme, box.chunk(index), (stop - start, *volume.shape[1:]))
+                return decoded(scheme, box.chunk(index), (stop - start, *volume.shape[1:]), self.fast)
             except CodecError as error:
                 message = str(error)
                 if str(self.path) in message:
                     raise
                 raise type(error)(f"{self.path}: chunk {index}: {message}") from error
 
-        return self.cache.get((self.path, index), make)
+        return self.cache.get((self.path, index, self.fast), make)
 
 
-def decoded(scheme: Scheme, payload: bytes, shape: tuple[int, ...]) -> Pixels:
-    """Stored pixels of one chunk, bit for bit those of press.scheme.decode.
+def decoded(scheme: Scheme, payload: bytes, shape: tuple[int, ...], fast: bool = False) -> Pixels:
+    """Stored pixels of one chunk, bit for bit those of press.scheme.decode unless `fast`.
 
-    HTJ2K that was coded without loss goes through OpenJPH, at twice the speed of OpenJPEG; with loss the two round some
-    voxels to another whole number, and OpenJPEG's are those that the receipt's numbers speak of.
+    HTJ2K that was coded without loss goes through OpenJPH, at twice the speed of OpenJPEG. fast: with loss too, at three
+    times the speed; then some voxels are another whole number than OpenJPEG's, which the receipt's numbers speak of: by 1,
+    by 2 at 15 bits. Samples that fill their container stay with OpenJPEG: there OpenJPH wraps an overshoot around.
     """
     limits = limits_of(scheme)
     if limits is None and scheme.codec == "htj2k" and scheme.inside is None:
@@ -208,10 +211,12 @@ def decoded(scheme: Scheme, payload: bytes, shape: tuple[int, ...]) -> Pixels:
         if not scheme.bare:
             parts = parts_of(scheme, payload)
             stream = b"" if parts.mask or parts.slices != shape[0] else parts.base
-        if stream and reversible(stream):
-            layout = scheme.layout(shape)
+        layout = scheme.layout(shape)
+        spare = scheme.grid.bits < 8 * np.dtype(scheme.grid.code_dtype).itemsize
+        if stream and (reversible(stream) or (fast and spare)):
             check_jpeg2000("htj2k", stream, layout)
-            return scheme.grid.stored(fitted("htj2k", np.asarray(guarded("htj2k", _openjph, stream)), layout))
+            codes = fitted("htj2k", np.asarray(guarded("htj2k", _openjph, stream)), layout)
+            return scheme.grid.stored(codes if reversible(stream) else np.minimum(codes, 2**scheme.grid.bits - 1))
     return decode_within(limits, scheme, payload, shape)
 
 
