@@ -233,7 +233,7 @@ def _preset(one: Any) -> Any:
     known = preset(one["preset"])
     fit = usual(known)
     own = {word: getattr(known, word) for word in NET_WORDS} | {word: getattr(fit, word) for word in FIT_WORDS}
-    return {**own, **one}
+    return {**{word: value for word, value in own.items() if value != ()}, **one}
 
 
 def _named(plan: Mapping[str, Any], word: str, networks: Sequence[Net]) -> tuple[str, ...]:
