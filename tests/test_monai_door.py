@@ -9,6 +9,7 @@ import pytest
 
 from slimscan.errors import InputError, NotReadable
 from slimscan.models import BadAnswer, monai_door
+from slimscan.models import monai_bundle as monai_bundle_model
 from slimscan.models.spec import NetSpec
 from slimscan.nouns import Volume
 from slimscan.study.task import Asked
@@ -207,6 +208,7 @@ PIXELS = np.zeros(SHAPE, np.int16)
 PIXELS[1:5, 3:9, 6:12] = 90
 AFFINE = np.array([[-1.0, 0, 0, 5], [0, 1.0, 0, -3], [0, 0, 2.0, 7], [0, 0, 0, 1]])
 IMAGE = Volume(PIXELS, AFFINE, slope=2.0, intercept=-50.0, source="ct")
+REAL = PIXELS * 2.0 - 50
 
 
 def task_of(base, **words):
@@ -227,7 +229,7 @@ def test_a_scripted_bundle_answers_on_the_image_s_own_grid(tmp_path):
         "postprocessing": {"_target_": "Compose", "transforms": INFERENCE["postprocessing"]["transforms"][2:3]},
     }
     bundle_in(tmp_path / "other", without, script=True)
-    moved = task_of(tmp_path, bundle="other").predict(IMAGE, Asked("c", "c"))  # no Invertd: put back by the affine
+    moved = monai_bundle_model.predict(tmp_path / "other", REAL, AFFINE)  # no Invertd: put back by the affine
     assert np.mean(moved == (PIXELS > 0)) > 0.97
     assert task.version != task_of(tmp_path, bundle="other").version
 
@@ -246,7 +248,7 @@ def test_a_bundle_of_weights_is_what_monai_itself_gives(tmp_path):
         ],
     }
     bundle_in(tmp_path / "bundle", plain, suffix="yaml")
-    found = task_of(tmp_path).predict(IMAGE, Asked("c", "c"))
+    found = monai_bundle_model.predict(tmp_path / "bundle", REAL, AFFINE)
     torch.manual_seed(0)
     net = ConfigParser(plain).get_parsed_content("network_def").eval()
     ready = np.clip((PIXELS.astype(np.float32) * 2 - 50) / 100, 0, 1).transpose(2, 1, 0)
@@ -266,8 +268,8 @@ def test_what_is_no_bundle_and_what_fails_is_one_line(tmp_path):
     folder = bundle_in(
         tmp_path / "bundle", {**broken, "postprocessing": {"_target_": "Compose", "transforms": []}}, script=True
     )
-    with pytest.raises(BadAnswer, match=r"^the bundle's configuration has no preprocessing; its words are "):
-        task_of(tmp_path).predict(IMAGE, Asked("c", "c"))
+    with pytest.raises(InputError, match=r"^the bundle's configuration has no preprocessing; its words are "):
+        monai_bundle_model.predict(folder, REAL, AFFINE)
     (folder / "models/model.ts").unlink()
     with pytest.raises(InputError, match=r"its weights are not there; want models/model\.pt or models/model\.ts$"):
         task_of(tmp_path)
