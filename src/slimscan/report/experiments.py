@@ -116,7 +116,9 @@ def _html(block: Block) -> html.Html:
         return html.tag("h3", block.text)
     if block.kind == "table":
         # Above the table, not in it: a caption would be as narrow as a short table, or scroll away with a wide one.
-        drawn = html.table(block.head, block.rows, left=block.left, marked=block.marked, dense=len(block.head) > 6)
+        many = len(block.head) > 7
+        rows = [[_broken(cell, len(block.head)) if many else cell for cell in row] for row in block.rows]
+        drawn = html.table(block.head, rows, left=block.left, marked=block.marked, dense=len(block.head) > 6)
         return html.join([html.paragraph(block.text, class_="legend") if block.text else None, drawn])
     if block.kind == "finding":
         claim, _, rest = block.text.partition(". ")
@@ -127,6 +129,15 @@ def _html(block: Block) -> html.Html:
     if block.kind == "picture":
         return html.figure(html.image(block.png, block.text), block.text)
     return html.paragraph(block.text, class_="absent" if block.kind == "absent" else None)
+
+
+def _broken(cell: str, columns: int) -> html.Html:
+    """In a table of many columns an interval, or in one of very many a deviation, stands under its number."""
+    mark = "[" if "[" in cell else "±"
+    first, found, rest = cell.partition(f" {mark}")
+    if not found or (mark == "±" and columns < 9) or not first[-1:].isdigit():
+        return html.text(cell)
+    return html.join([first, html.tag("br"), mark + rest])
 
 
 def _markdown(block: Block, stem: str, images: Path, link: str) -> list[str]:

@@ -79,12 +79,13 @@ def tolerance_words(found: Found) -> list[Block]:
     for key, one in sorted(found.verdicts.items()):
         if isinstance(one, dict) and "/" in key:
             network, line = key.rsplit("/", 1)
-            cells = [_plain(one.get(name)) for name in ("code", "bound", "delta", "alpha", "n", "needed_n")]
+            chosen = [declared(one[name]) if isinstance(one.get(name), float) else DASH for name in ("delta", "alpha")]
+            cells = [_plain(one.get("code")), _plain(one.get("bound")), *chosen, _plain(one.get("n")), _plain(one.get("needed_n"))]  # fmt: skip
             rows.append([found.title(network), _LINES.get(line) or training(line).said, certified_text(found, network, line), *cells])  # fmt: skip
     out = [
         Block("h2", "Tolerance is not certainty", key="tolerance"),
         Block("p", "Tolerance, the papers' word: the highest ratio at which the mean DSC against the expert is still 0.7 or more in the patients at hand. It is a point estimate of an absolute level. A network that starts at 0.71 tolerates almost nothing and one that starts at 0.92 may lose a fifth of its score first; nothing is said of other patients."),
-        Block("p", "Certified, slimscan's word: the highest ratio up to which the mean loss against the same network on the original is shown to stay below a margin delta fixed beforehand, with few patients losing more than a cap, for patients like these and with a chance of error of at most alpha. More patients move it, up to the truth; they do not move a tolerance on average."),
+        Block("p", "Certified, slimscan's word: the highest ratio up to which the mean loss against the same network on the original is shown to stay below a margin delta fixed beforehand, with few patients losing more than a cap, for patients like these and with a chance of error of at most alpha. With more patients it comes nearer to the truth from below; a tolerance only becomes less noisy."),
         Block("p", "All intervals on this page are about patients: how another sample of them would change the number with the networks as they were trained. Another seed trains other networks; folds show a part of that, and where there is one fold, nothing does."),
     ]  # fmt: skip
     if not rows:
@@ -128,19 +129,19 @@ def method(found: Found) -> list[Block]:
     said = found.said
     versions = said.get("versions")
     facts = [
-        ["patients", str(len(found.patients))],
+        ["patients tested", str(len(found.patients))],
         ["folds", _folds(said.get("folds"))],
         ["classes", listed(found.classes)],
         ["codec", _short(said.get("codec"))],
         ["seed", _short(said.get("seed"))],
         ["hardware", _short(said.get("hardware"))],
-        ["time", _time(said.get("seconds"))],
+        ["time", _times(said)],
         ["versions", ", ".join(f"{name} {value}" for name, value in versions.items()) if isinstance(versions, dict) else _short(versions)],
     ]  # fmt: skip
     out = [Block("h2", "How it was run", key="method"), Block("table", "", ("", ""), facts, 2)]
     networks = said.get("networks")
     if isinstance(networks, dict) and networks:
-        rows = [[str(name), _short(one)] for name, one in networks.items()]
+        rows = [[str(name), _network(one)] for name, one in networks.items()]
         out.append(Block("table", "Networks.", ("network", "as it was built and trained"), rows, 2))
     known = PAPERS.get(found.recipe)
     for title, _, remarks in [known] if known else PAPERS.values():
@@ -172,12 +173,31 @@ def _short(value: Any) -> str:
     return declared(value) if isinstance(value, float) else str(value)
 
 
+def _network(one: Any) -> str:
+    """What was built and how it was trained, in one line."""
+    spec, fit = (one.get("spec"), one.get("fit")) if isinstance(one, dict) else (None, None)
+    if not isinstance(spec, dict) or not isinstance(fit, dict):
+        return _short(one)
+    patch = "x".join(str(side) for side in fit.get("patch") or ())
+    return (
+        f"{_short(spec.get('kind'))}, {_short(spec.get('dims'))}D, {_short(spec.get('levels'))} levels, "
+        f"{_short(spec.get('width'))} feature maps on the first; {_short(fit.get('steps'))} steps of {_short(fit.get('batch'))} "
+        f"crops of {patch or 'a size not told'}, rate {_short(fit.get('rate'))}, loss {_short(fit.get('loss'))}"
+    )
+
+
+def _times(said: Mapping[str, Any]) -> str:
+    whole = _time(said.get("seconds"))
+    parts = [f"{name} {_time(said[key])}" for name, key in (("training", "seconds_training"), ("testing", "seconds_testing")) if key in said]  # fmt: skip
+    count = f", {said['trainings']} trainings" if said.get("trainings") else ""
+    return f"{whole} by the clock{count}" + (f" (summed over workers: {listed(parts)})" if parts else "")
+
+
 def _time(seconds: Any) -> str:
     if not isinstance(seconds, (int, float)) or not math.isfinite(seconds):
         return "not told"
     hours, rest = divmod(round(seconds), 3600)
-    return (
-        f"{plural(hours, 'hour')} {plural(rest // 60, 'minute')}"
-        if hours
-        else f"{plural(rest // 60, 'minute')} {plural(rest % 60, 'second')}"
-    )
+    minutes, rest = divmod(rest, 60)
+    if hours:
+        return f"{plural(hours, 'hour')} {plural(minutes, 'minute')}"
+    return f"{plural(minutes, 'minute')} {plural(rest, 'second')}" if minutes else plural(rest, "second")
