@@ -11,7 +11,7 @@ import typer
 
 TRAIN = """Train a network on images and masks, or go on with a training that was stopped (same words, same folder).
 
-Words come from a TOML ([cases], [network], [normalisation], [training]), from options, or both; options win. A share of
+Words come from a TOML (tables cases, network, normalisation, training), from options, or both; options win. A share of
 the patients is held back and scores the network; best.pt is the best of them, log.jsonl grows while it trains.
 
 [bold]Examples[/bold]
