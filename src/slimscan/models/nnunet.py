@@ -62,7 +62,7 @@ class Training:
     """How long and on what. fold: "all" or "0".."4" of nnU-Net's own five. 1000 epochs of 250 iterations is nnU-Net's own.
 
     validations: validation batches an epoch, for nnU-Net's curves. planner: see PLANNERS. save_every: epochs between two
-    checkpoints to go on from. gpu_memory_gb: what the planner may count on, 0 for nnU-Net's own (8; 9 to 40 for ResEnc).
+    checkpoints to go on from, at most a fifth of them. gpu_memory_gb: what the planner may count on, 0 for nnU-Net's own (8; 9 to 40 for ResEnc).
     """
 
     configuration: str = "3d_fullres"

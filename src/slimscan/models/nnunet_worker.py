@@ -8,7 +8,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import sys
+import threading
+import time
 import traceback
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,7 @@ from slimscan.models.nnunet_data import checkpoints, model_json
 def main(folder: Path) -> int:
     """Write answer.json, or said.txt with one line of what went wrong; the exit status."""
     job = json.loads((folder / "job.json").read_text("utf-8"))
+    threading.Thread(target=_follow, args=(os.getppid(),), daemon=True).start()
     try:
         answer = {"planning": plan, "training": train, "prediction": predict}[job["what"]](job)
     except MemoryError:
@@ -85,7 +89,7 @@ def train(job: dict[str, Any]) -> dict[str, Any]:
     trainer.num_epochs = training["epochs"]
     trainer.num_iterations_per_epoch = training["iterations"]
     trainer.num_val_iterations_per_epoch = training["validations"]
-    trainer.save_every = training["save_every"]
+    trainer.save_every = min(training["save_every"], max(1, training["epochs"] // 5))  # a short one can go on too
     if latest.is_file():
         trainer.load_checkpoint(str(latest))
         torch.manual_seed(training["seed"] + trainer.current_epoch)  # not the batches of the first epochs once more
@@ -175,6 +179,15 @@ def _device(machine: dict[str, Any]) -> Any:
     if machine["threads"]:
         torch.set_num_threads(machine["threads"])
     return torch.device(name)
+
+
+def _follow(parent: int) -> None:
+    """End with whoever started this: a training that nobody waits for would write beside the next one."""
+    while os.getppid() == parent:
+        time.sleep(2)
+    if hasattr(os, "killpg"):
+        os.killpg(os.getpgid(0), signal.SIGKILL)
+    os._exit(1)
 
 
 def _say(folder: Path, text: str) -> int:
