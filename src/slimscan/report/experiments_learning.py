@@ -85,8 +85,10 @@ def _number(value: Any) -> float:
 
 
 def _score(value: Any) -> float:
-    """A number, or the mean of the numbers by class."""
+    """A number, the one called "mean", or the mean of the numbers by class."""
     if isinstance(value, Mapping):
+        if math.isfinite(told := _number(value.get("mean"))):
+            return told
         numbers = [one for one in map(_number, value.values()) if math.isfinite(one)]
         return float(np.mean(numbers)) if numbers else math.nan
     return _number(value)
