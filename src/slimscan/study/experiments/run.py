@@ -90,10 +90,13 @@ def copied(experiment: Experiment, folder: Path, progress: Progress | None = Non
     count = min(cores(), experiment.said["run"]["workers"] or cores(), len(orders))
     fresh = any(not (order.folder / "facts.json").exists() for order in orders)
     each = processes(count) if fresh and count > 1 else map
-    for done, one in enumerate(each(made, orders), start=1):
-        out[one.case.image] = one
-        if progress is not None:
-            progress("copies", done, len(orders))
+    try:
+        for done, one in enumerate(each(made, orders), start=1):
+            out[one.case.image] = one
+            if progress is not None:
+                progress("copies", done, len(orders))
+    except BrokenProcessPool:
+        raise OutputError("a worker died while compressing (the memory was full?); the same command goes on") from None
     return out
 
 
@@ -131,9 +134,9 @@ def trained(jobs: Sequence[Work], pool: ProcessPoolExecutor, workers: int, progr
             f"a worker died while training {some} (the memory was full, or it was killed); the same command goes on, with "
             "fewer [run] workers when memory is short"
         ) from None
-    except KeyboardInterrupt:
+    except BaseException:
         for process in list((getattr(pool, "_processes", None) or {}).values()):
-            process.terminate()
+            process.terminate()  # what they have written stands; the rest is not waited for
         raise
 
 
