@@ -6,6 +6,7 @@ al. 2015 (U-Net), El Khoury et al. 2021, section 2.3 ("elkhoury"), Isensee et al
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -50,6 +51,10 @@ class UNet(nn.Module):  # type: ignore[misc, unused-ignore] # torch's types are 
             self.joins.append(twice(spec, 2 * now, now))
             before = now
         self.head = conv(before, spec.classes, kernel_size=1)
+        # At first nine voxels in ten are background: else a Dice without it (eq. 6) lets one organ swallow the background,
+        # and never finds back.
+        nn.init.zeros_(self.head.bias)
+        nn.init.constant_(self.head.bias[:1], math.log(9 * max(1, spec.classes - 1)))
         if spec.kind == "elkhoury":  # without a norm the size of the weights counts (He et al. 2015)
             for module in self.modules():
                 if isinstance(module, conv):
