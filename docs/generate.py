@@ -17,7 +17,7 @@ from typing import Any
 
 DOCS = Path(__file__).parent
 EXAMPLE = DOCS.parent / "examples" / "data" / "ct_spleen.nii.gz"
-STUDY = DOCS.parent / "examples" / "demo_study.toml"
+STUDY = DOCS.parent / "examples" / "tissue_study.toml"
 
 Cells = Sequence[Sequence[str]]
 
