@@ -387,3 +387,61 @@ def test_nnunet_itself_plans_trains_resumes_and_predicts(tmp_path, real_data):
     assert "\n" not in str(caught.value)
     with pytest.raises(BadAnswer, match=r"^nnU-Net's prediction took longer than 0\.1 s and was stopped$"):
         nnunet.predict(model, {out / f"tests/1/{name}_0000.nii.gz": tmp_path / "x.nii.gz"}, nnunet.Machine(timeout=0.1))
+
+
+# ---------------------------------------------------------------- the command
+
+
+def test_the_command_says_what_it_lacks(tmp_path, monkeypatch):
+    from slimscan.cli.net_nnunet import nnunet as command
+
+    monkeypatch.chdir(tmp_path)
+    said_of(tmp_path)
+    here = {"images": "images/{case}.nii.gz", "masks": "labels/{case}.nii.gz", "output": "out"}
+    (tmp_path / "x.toml").write_text("[cases]\nimages = 'images'\nmasks = 'labels'\nclasses = {a = 3}\n")
+    for words, message in [
+        ({"output": ""}, "slimscan net nnunet: where to? give -o FOLDER"),
+        ({"output": "out"}, "slimscan net nnunet: want a TOML, or --images, --masks and --classes"),
+        (here, "[cases] classes: nnU-Net needs names with label values, classes = {liver = 1}"),
+        (
+            {**here, "classes": "liver"},
+            '--classes "liver": want names with label values, for example liver=1,tumour=2',
+        ),
+        ({**here, "classes": "a=3", "trained": "one"}, '--trained "one": want numbers, for example 1,20'),
+        (
+            {"toml": "x.toml", "output": "out", "epochs": 3},
+            "x.toml: says what is run; leave out --images and the like, or write them into it",
+        ),
+    ]:
+        with pytest.raises(InputError) as caught:
+            command(**words)
+        assert str(caught.value) == message
+
+
+def test_the_command_prints_a_line_for_every_pair_of_ratios(tmp_path, monkeypatch, capsys):
+    """The run itself is the slow test; here its rows stand there already."""
+    from slimscan.cli.net_nnunet import nnunet as command
+
+    seen = {}
+
+    def run(plan, folder, *, force, say):
+        seen.update(plan.said["copies"], machine=plan.machine)
+        folder.mkdir()
+        row = dict.fromkeys(study.COLUMNS, "1") | {"class": "a", "dsc": "0.5"}
+        study._write_rows(folder / "rows.csv", [row, row | {"tested": "4", "dsc": "0.25"}])
+        return {"train": [1, 2, 3], "test": [1], "patients": 4, "seconds": 1.5}
+
+    monkeypatch.chdir(tmp_path)
+    said_of(tmp_path)
+    monkeypatch.setattr(study, "run", run)
+    (tmp_path / "x.toml").write_text(
+        "[cases]\nimages = 'images'\nmasks = 'labels'\nclasses = {a = 3}\n[copies]\ntested = [1, 4]\n"
+    )
+    assert command("x.toml", "out", threads=3, device="cpu") == 0
+    assert (seen["tested"], seen["machine"].threads, seen["machine"].device) == ((1.0, 4.0), 3, "cpu")
+    printed = capsys.readouterr().out
+    assert "3 trained on, 1 tested, 4 patients" in printed
+    assert [line.split() for line in printed.splitlines()[-2:]] == [
+        ["1", "1", "1", "1", "a", "1", "0.500", "-"],
+        ["1", "4", "1", "1", "a", "1", "0.250", "-"],
+    ]

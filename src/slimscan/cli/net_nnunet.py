@@ -117,8 +117,8 @@ def nnunet(
             f"{one['ratio_payload']:.3g}",
             one["class"],
             str(one["n"]),
-            f"{one['dsc']:.3f}",
-            f"{one['deviation']:.3f}",
+            f"{one['dsc']:.3f}" if one["n"] else "-",
+            f"{one['deviation']:.3f}" if one["n"] > 1 else "-",
         ]
         for one in lines
     ]
