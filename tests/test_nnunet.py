@@ -15,7 +15,9 @@ from slimscan.models.nnunet_data import Dataset, bare, channel_file, checkpoints
 from slimscan.nouns import Volume
 from slimscan.press.open import read
 from slimscan.study import nnunet as study
+from slimscan.study.nnunet_copies import copied
 from slimscan.study.nnunet_plan import load, parse, split
+from slimscan.study.nnunet_rows import COLUMNS, means, read_rows, write_rows
 from slimscan.study.task import Asked
 from slimscan.study.tasks import nnunet as task
 from slimscan.study.words import table
@@ -277,13 +279,13 @@ NOISY = (SMOOTH + np.random.default_rng(0).normal(0, 20, SMOOTH.shape)).astype(n
 def test_a_copy_meets_the_ratio_by_what_is_counted(size, name):
     words = {"codec": "jpeg2000", "per": "volume", "size": size, "peak": "stored"}
     image = Volume(NOISY, AFFINE, source="ct")
-    copy = study.copied(image, 6.0, words)
+    copy = copied(image, 6.0, words)
     assert getattr(copy, name) == pytest.approx(6.0, rel=0.02)
     assert copy.ratio_payload > copy.ratio_achieved
     assert copy.stored == pytest.approx(NOISY.nbytes / 6.0, rel=0.02)
     assert copy.volume.pixels.shape == NOISY.shape
     assert 20 < copy.psnr_db < 90
-    itself = study.copied(image, 1.0, words)
+    itself = copied(image, 1.0, words)
     assert np.array_equal(itself.volume.pixels, NOISY)
     assert itself.stored == NOISY.nbytes
 
@@ -303,7 +305,7 @@ def test_means_are_taken_over_what_is_defined():
         {"trained": "1", "tested": "8", "class": "a", "dsc": value, "ratio_achieved": 4.0, "ratio_payload": 8.0}
         for value in ("0.5", "", "0.75")
     ]
-    assert study.means(rows) == [
+    assert means(rows) == [
         {"trained": "1", "tested": "8", "class": "a", "n": 2, "dsc": 0.625, "deviation": pytest.approx(0.1767767),
          "ratio": 4.0, "ratio_payload": 8.0}
     ]  # fmt: skip
@@ -343,7 +345,7 @@ def test_nnunet_itself_plans_trains_resumes_and_predicts(tmp_path, real_data):
     }
     plan, out = parse(said, tmp_path), tmp_path / "out"
     done = study.run(plan, out)
-    rows = study.read_rows(out)
+    rows = read_rows(out)
     assert len(rows) == 2 * 1 * 2  # two ratios, one case, two classes
     assert {row["class"] for row in rows} == {"anterior", "posterior"}
     assert all(0 <= float(row["dsc"]) <= 1 for row in rows)
@@ -427,8 +429,8 @@ def test_the_command_prints_a_line_for_every_pair_of_ratios(tmp_path, monkeypatc
     def run(plan, folder, *, force, say):
         seen.update(plan.said["copies"], machine=plan.machine)
         folder.mkdir()
-        row = dict.fromkeys(study.COLUMNS, "1") | {"class": "a", "dsc": "0.5"}
-        study._write_rows(folder / "rows.csv", [row, row | {"tested": "4", "dsc": "0.25"}])
+        row = dict.fromkeys(COLUMNS, "1") | {"class": "a", "dsc": "0.5"}
+        write_rows(folder / "rows.csv", [row, row | {"tested": "4", "dsc": "0.25"}])
         return {"train": [1, 2, 3], "test": [1], "patients": 4, "seconds": 1.5}
 
     monkeypatch.chdir(tmp_path)

@@ -56,6 +56,7 @@ def nnunet(
     from slimscan.models import BadAnswer
     from slimscan.study import nnunet as study
     from slimscan.study.nnunet_plan import load, parse
+    from slimscan.study.nnunet_rows import means, read_rows
 
     said: dict[str, dict[str, Any]] = {
         "cases": {"images": images, "masks": masks, "classes": _classes(classes), "modality": modality, "limit": limit},
@@ -97,7 +98,7 @@ def nnunet(
         done = study.run(plan, Path(output), force=force, say=_step)
     except BadAnswer as error:
         raise InputError(str(error)) from None
-    lines = study.means(study.read_rows(Path(output)))
+    lines = means(read_rows(Path(output)))
     if as_json:
         say_json({"folder": output, "run": done, "means": lines})
         return 0

@@ -11,14 +11,13 @@ A run that was stopped goes on: what stands there is kept, and a training goes o
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -26,48 +25,21 @@ import numpy as np
 
 import slimscan
 from slimscan import files
-from slimscan.codecs import codec as find_codec
 from slimscan.errors import InputError
 from slimscan.models import nnunet as door
 from slimscan.models.nnunet_data import Dataset, bare, channel_file, to_indices
-from slimscan.nouns import Needs, Peak, Pixels, Ratio, Volume
-from slimscan.press.choose import Case as PressCase
-from slimscan.press.choose import scheme_of
-from slimscan.press.copy import Copier
+from slimscan.nouns import Needs, Pixels, Volume
 from slimscan.press.open import read
-from slimscan.press.outputs import guess_overhead
 from slimscan.study.cases import Case
+from slimscan.study.nnunet_copies import copied
 from slimscan.study.nnunet_plan import NnunetPlan, Split, split
+from slimscan.study.nnunet_rows import write_rows
 from slimscan.study.score import score
 
-COLUMNS = (
-    "experiment", "fold", "network", "dims", "trained", "tested", "patient", "case", "class", "dsc", "smbd_mm",
-    "ratio_achieved", "ratio_payload", "psnr_db", "peak", "train_bytes",
-)  # fmt: skip
 ENDING = ".nii.gz"
 NUMBER = 501  # nnU-Net's numbers below 500 are taken by public datasets; each network has folders of its own
 
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Copy:
-    """What one case came to at one ratio. bytes: stored, by what the plan's ratios count."""
-
-    volume: Volume
-    ratio_achieved: float
-    ratio_payload: float
-    psnr_db: float
-    stored: int
-
-    def facts(self) -> dict[str, float]:
-        """The numbers without the volume."""
-        return {
-            "ratio_achieved": self.ratio_achieved,
-            "ratio_payload": self.ratio_payload,
-            "psnr_db": self.psnr_db,
-            "stored": self.stored,
-        }
 
 
 def run(plan: NnunetPlan, folder: Path, *, force: bool = False, say: Say = lambda _: None) -> dict[str, Any]:
@@ -96,45 +68,10 @@ def run(plan: NnunetPlan, folder: Path, *, force: bool = False, say: Say = lambd
             say(f"predicting {len(facts)} cases at {_text(tested)}:1")
             found = _predict(plan, dealt, model, folder, trained, tested)
             rows += _rows(plan, dealt, found, facts, trained, tested, stored)
-        _write_rows(folder / "rows.csv", rows)
+        write_rows(folder / "rows.csv", rows)
     done = declared | _about(plan, dealt) | {"seconds": round(time.perf_counter() - started, 1), "done": True}
     _write_json(folder / "experiment.json", done)
     return done
-
-
-def means(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """One line a (trained, tested, class): n, mean and deviation of DSC, mean ratios of file and payload."""
-    out: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
-    for row in rows:
-        out.setdefault((str(row["trained"]), str(row["tested"]), str(row["class"])), []).append(row)
-    lines = []
-    for (trained, tested, organ), mine in out.items():
-        dsc = [float(row["dsc"]) for row in mine if row["dsc"] not in ("", None)]
-        ratio, payload = (
-            float(np.mean([float(row[name]) for row in mine])) for name in ("ratio_achieved", "ratio_payload")
-        )
-        lines.append(
-            {
-                "trained": trained,
-                "tested": tested,
-                "class": organ,
-                "n": len(dsc),
-                "dsc": float(np.mean(dsc)) if dsc else math.nan,
-                "deviation": float(np.std(dsc, ddof=1)) if len(dsc) > 1 else math.nan,
-                "ratio": ratio,
-                "ratio_payload": payload,
-            }
-        )
-    return lines
-
-
-def read_rows(folder: Path) -> list[dict[str, str]]:
-    """rows.csv; InputError when it is not there."""
-    try:
-        with (folder / "rows.csv").open(newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
-    except OSError as error:
-        raise InputError(f"{folder / 'rows.csv'}: cannot be read ({error.strerror or error})") from None
 
 
 def _dataset(plan: NnunetPlan, dealt: Split, ratio: float, dataset: Dataset, say: Say) -> int:
@@ -168,44 +105,6 @@ def _tests(plan: NnunetPlan, dealt: Split, ratio: float, place: Path, say: Say) 
         facts[case.image] = copy.facts()
     _write_json(memo, facts)
     return facts
-
-
-def copied(image: Volume, ratio: float, words: Mapping[str, Any]) -> Copy:
-    """The image compressed to a ratio and decoded again; itself at ratio 1, which stores the raw samples.
-
-    words: codec, size, per and peak. TargetUnreachable when the codec cannot go so far on an image this small.
-    """
-    pixels = np.asarray(image.pixels[0 : image.shape[0]])
-    image = replace(image, pixels=pixels)
-    if ratio == 1:
-        return Copy(image, 1.0, 1.0, math.inf, pixels.nbytes)
-    copier = Copier(image, words["codec"], words["per"])
-    try:
-        peak: Peak = words["peak"] if words["peak"] in ("stored", "range", "dtype") else float(words["peak"])
-        wanted = pixels.nbytes / ratio
-        asked = wanted + (_container(copier, ratio) if words["size"] == "payload" else 0)
-        tries = []
-        for _ in range(4):
-            made = copier.copy(Ratio(pixels.nbytes / asked), peak=peak)
-            off = wanted - made.receipt.payload_bytes
-            tries.append((abs(off), made))
-            if words["size"] == "file" or abs(off) <= 0.02 * wanted:
-                break
-            asked += off
-        made = min(tries, key=lambda one: one[0])[1]
-    finally:
-        copier.close()
-    receipt = made.receipt
-    decibels = math.inf if receipt.identical or receipt.psnr_db is None else receipt.psnr_db
-    stored = receipt.payload_bytes if words["size"] == "payload" else receipt.file_bytes
-    return Copy(replace(image, pixels=made.pixels), receipt.ratio, receipt.ratio_payload, decibels, int(stored))
-
-
-def _container(copier: Copier, ratio: float) -> int:
-    """Bytes that the file will hold beside its payload, guessed before it is written."""
-    assert copier.seen is not None  # taken when the copier was made
-    case = PressCase(copier.volume, copier.seen, Ratio(ratio), copier.per, copier.each)
-    return guess_overhead("box", copier.volume, scheme_of(case, find_codec(copier.codec)), case.bits)
 
 
 def _predict(
@@ -348,15 +247,6 @@ def _about(plan: NnunetPlan, dealt: Split) -> dict[str, Any]:
         "codec": copies["codec"],
         "size": copies["size"],
     }
-
-
-def _write_rows(place: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    hidden = place.with_name(f".{place.name}")
-    with hidden.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows)
-    hidden.replace(place)
 
 
 def _write_json(place: Path, said: Mapping[str, Any]) -> None:
