@@ -15,7 +15,8 @@ from test_experiments_parts import cubes, experiment, save, toml
 from slimscan.cli import run as command
 from slimscan.errors import InputError
 from slimscan.study.experiments.folds import folds_of
-from slimscan.study.experiments.run import COLUMNS, copied, jobs_of, run
+from slimscan.study.experiments.results import COLUMNS
+from slimscan.study.experiments.run import copied, jobs_of, run
 from slimscan.study.experiments.words import Experiment
 from slimscan.study.new import toml as as_toml
 
