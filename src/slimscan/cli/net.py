@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from slimscan.cli import net_train
+from slimscan.cli import net_nnunet, net_train
 
 HELP = "Train a network that segments, run it, pass it on as ONNX."
 
@@ -39,6 +39,7 @@ def build(flow: Callable[[str], str]) -> typer.Typer:
     app.command("predict", help=flow(PREDICT))(predict)
     app.command("export", help=flow(EXPORT))(export)
     app.command("info", help=flow(INFO))(info)
+    app.command("nnunet", help=flow(net_nnunet.NNUNET))(net_nnunet.nnunet)
     return app
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from slimscan.study.task import Task
-from slimscan.study.tasks import command, features, network, otsu, python, readers, unet
+from slimscan.study.tasks import command, features, monai_bundle, network, nnunet, otsu, python, readers, unet
 from slimscan.study.words import Word, table
 
 COMMON = (
@@ -42,6 +42,8 @@ KINDS: Mapping[str, Kind] = {
     "torchscript": Kind(network.ABOUT_TORCH, network.WORDS, network.make_torch),
     "onnx": Kind(network.ABOUT_ONNX, network.WORDS, network.make_onnx),
     "unet": Kind(unet.ABOUT, unet.WORDS, unet.make),
+    "nnunet": Kind(nnunet.ABOUT, nnunet.WORDS, nnunet.make),
+    "monai_bundle": Kind(monai_bundle.ABOUT, monai_bundle.WORDS, monai_bundle.make),
     "readers": Kind(readers.ABOUT, readers.WORDS, readers.make),
     "texture": Kind(features.ABOUT_TEXTURE, features.TEXTURE_WORDS, features.make_texture),
     "features": Kind(features.ABOUT, features.WORDS, features.make),
