@@ -201,5 +201,6 @@ def usual(net: NetSpec) -> FitSpec:
     return FitSpec(patch=patch, batch=batch)
 
 
-# Without a norm, 3e-3 leaves a network of ReLUs that are all dead; with one, 1e-2 learns faster than 3e-3.
+# Tried on hippocampus, a run each: with a norm 1e-2 learns faster than 3e-3; without one, 1e-3 is the careful choice
+# (3e-3 learned a little faster in 100 steps, and had come to nothing with another head).
 RATES: Mapping[str, float] = {"elkhoury": 1e-3, "modern": 1e-2, "swin_unetr": 5e-4}
