@@ -41,7 +41,7 @@ docs: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -q --upgrade pip
-	$(BIN)/python -m pip install -q -c constraints.txt -e ".[video,dask,study,roi,serve,seg,pacs,onnx,test,bench]"
+	$(BIN)/python -m pip install -q -c constraints.txt -e ".[video,dask,study,roi,serve,seg,pacs,onnx,slides,test,bench]"
 	touch $(STAMP)
 
 $(WITH_NETS): $(STAMP)

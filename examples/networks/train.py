@@ -23,7 +23,7 @@ from slimscan.models.spec import FitSpec, NetSpec, NormSpec
 
 SHIPPED = Path(__file__).parent.parent / "data" / "hippocampus"
 NET = NetSpec(kind="modern", dims=3, classes=3, levels=3, width=8, names=("anterior", "posterior"))
-FIT = FitSpec(steps=800, batch=2, patch=(40, 56, 40), every=100, seed=2021, threads=1, rate=3e-3)
+FIT = FitSpec(steps=800, batch=2, patch=(40, 56, 40), every=100, seed=2021, threads=1)
 NORM = NormSpec()
 
 
