@@ -1,0 +1,329 @@
+"""The check of a slide: opened by every reader at hand, compared with its source, and who else can open it."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slimscan.errors import SlimscanError
+from slimscan.files.slides import open_slide
+from slimscan.nouns import Needs
+from slimscan.nouns.slide import Slide
+from slimscan.press.slide.compare import LevelLine, TileRow, compare, lines
+from slimscan.press.slide.facts import Facts, Reader, facts, readers
+from slimscan.press.slide.sample import places
+
+OPENSLIDE = Needs("openslide-python", "openslide", "slides")
+ANOTHER_DB = 15.0  # below this two tiles are not of one picture
+ROUNDING = 3  # levels by which two JPEG decoders may differ after upsampled chroma
+GLASS = 0.001  # share of tissue pixels that a left-out tile may hold
+SLOW = 2.0
+LOOKED = 12  # tiles a level through the other readers
+# Properties that name the file's bytes or its compression, which are meant to change.
+MEANT = ("openslide.quickhash-1", "tiff.Compression", "tiff.DocumentName", "tiff.Software", "tiff.DateTime")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at. passed: None where it is told and nothing is promised."""
+
+    name: str
+    passed: bool | None
+    said: str
+
+
+@dataclass(frozen=True)
+class Checked:
+    """Of one slide. rows, lines: of the tiles that were compared, empty without a source."""
+
+    path: Path
+    source: Path | None
+    facts: Facts
+    source_facts: Facts | None
+    findings: tuple[Finding, ...]
+    readers: tuple[Reader, ...]
+    rows: tuple[TileRow, ...]
+    lines: tuple[LevelLine, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing that was promised failed."""
+        return all(one.passed is not False for one in self.findings)
+
+
+def check(
+    path: Path,
+    source: Path | None = None,
+    *,
+    most: int | None = 64,
+    seed: int = 0,
+    jpeg90: bool = False,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Checked:
+    """Open a slide everywhere and, with a source, compare `most` tiles a level (None: all), properties and pictures beside.
+
+    What other readers refuse is told and is no failure: some profiles trade readers for bytes. NotReadable when slimscan
+    itself cannot open one of the two; InputError when their pyramids are not of one shape.
+    """
+    found = facts(path)
+    with open_slide(path) as out:
+        findings = [_opens(out)]
+        rows: list[TileRow] = []
+        if source is not None:
+            with open_slide(source) as before:
+                rows = compare(before, out, most=most, seed=seed, jpeg90=jpeg90, progress=progress)
+                findings += [
+                    _pixels(rows),
+                    *_glass(rows),
+                    _properties(before, out),
+                    _associated(before, out),
+                    _icc(before, out),
+                ]
+        findings += [_openslide(out, seed), *([] if found.kind != "tiff" else [_tifffile(out, seed)])]
+        if source is not None:
+            findings += _speed(source, path, out)
+        told = lines(rows, out)
+    other = None if source is None else facts(source)
+    return Checked(path, source, found, other, tuple(findings), tuple(readers(found)), tuple(rows), tuple(told))
+
+
+def _opens(out: Slide) -> Finding:
+    """Every level gives pixels."""
+    name = "slimscan opens it"
+    for index, level in enumerate(out.levels):
+        height, width = level.shape
+        try:
+            out.read(index, height // 2, width // 2, min(64, height), min(64, width))
+        except SlimscanError as error:
+            return Finding(name, False, f"level {index}: {error}")
+    shapes = ", ".join(f"{one.shape[1]}x{one.shape[0]}" for one in out.levels)
+    return Finding(name, True, f"{out.format}, {len(out.levels)} level{'s' if len(out.levels) > 1 else ''}: {shapes}")
+
+
+def _pixels(rows: list[TileRow]) -> Finding:
+    kept = [row for row in rows if row.fate != "left out"]
+    changed = [row for row in kept if row.fate == "changed"]
+    wrong = [row for row in changed if row.psnr_db < ANOTHER_DB]
+    if wrong:
+        one = min(wrong, key=lambda row: row.psnr_db)
+        where = f"level {one.level}, row {one.row}, column {one.col}"
+        return Finding(
+            "pixels", False, f"{len(wrong)} of {len(rows)} tiles show another picture; {where} has {one.psnr_db:.1f} dB"
+        )
+    if not changed:
+        return Finding(
+            "pixels", True, f"{len(kept)} of {len(kept)} tiles that were looked at are the same, every pixel"
+        )
+    ssim = min((row.ssim for row in changed if not math.isnan(row.ssim)), default=math.nan)
+    psnr = min(row.psnr_db for row in changed)
+    return Finding(
+        "pixels",
+        True,
+        f"{len(kept) - len(changed)} of {len(kept)} tiles are the same; of the others the worst has {psnr:.1f} dB, SSIM {ssim:.3f}",
+    )
+
+
+def _glass(rows: list[TileRow]) -> list[Finding]:
+    gone = [row for row in rows if row.fate == "left out"]
+    if not gone:
+        return []
+    most = max(gone, key=lambda row: row.tissue)
+    said = f"{len(gone)} of {len(rows)} tiles that were looked at are left out"
+    if most.tissue > GLASS:
+        where = f"level {most.level}, row {most.row}, column {most.col}"
+        return [
+            Finding(
+                "glass",
+                False,
+                f"{said}; {where} holds {100 * most.tissue:.1f} % further than 85 from white in the source",
+            )
+        ]
+    return [Finding("glass", True, f"{said}; the source shows nothing but glass there")]
+
+
+def _properties(before: Slide, out: Slide) -> Finding:
+    one, other = dict(before.properties), dict(out.properties)
+    gone = sorted(key for key in one if key not in other and not _meant(key))
+    new = sorted(key for key in other if key not in one and not _meant(key))
+    changed = sorted(key for key in one if key in other and one[key] != other[key] and not _meant(key))
+    if not (gone or new or changed):
+        return Finding("properties", True, f"all {len(one)} are the same")
+    parts = [
+        f"{word} {', '.join(some[:4])}{' ...' if len(some) > 4 else ''}"
+        for word, some in (("gone:", gone), ("new:", new), ("changed:", changed))
+        if some
+    ]
+    # Another set of names means that another reader opened it, which the reader's own line tells.
+    same_door = any(key.startswith("openslide.") for key in one) == any(key.startswith("openslide.") for key in other)
+    same_scale = before.mpp == out.mpp and before.magnification == out.magnification
+    return Finding("properties", False if same_door or not same_scale else None, "; ".join(parts))
+
+
+def _meant(key: str) -> bool:
+    return key in MEANT or "quickhash" in key
+
+
+def _associated(before: Slide, out: Slide) -> Finding:
+    gone = [name for name in before.associated if name not in out.associated]
+    other = [
+        name
+        for name in before.associated
+        if name in out.associated and not np.array_equal(before.image(name), out.image(name))
+    ]
+    if gone or other:
+        parts = [f"{word}: {', '.join(some)}" for word, some in (("gone", gone), ("changed", other)) if some]
+        return Finding("associated images", False, "; ".join(parts))
+    return Finding(
+        "associated images",
+        True,
+        f"{', '.join(before.associated)}: the same pixels" if before.associated else "the source has none",
+    )
+
+
+def _icc(before: Slide, out: Slide) -> Finding:
+    if before.icc == out.icc:
+        return Finding(
+            "colour profile", True, f"the same {len(before.icc)} bytes" if before.icc else "the source has none"
+        )
+    return Finding("colour profile", False, f"{len(before.icc or b'')} bytes in the source, {len(out.icc or b'')} here")
+
+
+def _openslide(out: Slide, seed: int) -> Finding:
+    """OpenSlide opens the file, and sees at sampled places what slimscan sees."""
+    name = "OpenSlide"
+    if OPENSLIDE.missing():
+        return Finding(name, None, "is not installed (extra slides); not tried")
+    import openslide
+
+    try:
+        with openslide.OpenSlide(str(out.path)) as held:
+            largest = 0
+            for index, level in enumerate(out.levels):
+                if index >= held.level_count or held.level_dimensions[index] != (level.shape[1], level.shape[0]):
+                    return Finding(
+                        name, False, f"opens it, and its level {index} is not {level.shape[1]}x{level.shape[0]}"
+                    )
+                for row, col in places(level, (256, 256), LOOKED, seed + index):
+                    pixels = _region(held, index, row * 256, col * 256, level.shape)
+                    ours = out.read(index, row * 256, col * 256, *pixels.shape[:2])
+                    largest = max(largest, _apart(pixels, ours))
+    except openslide.OpenSlideError as error:
+        return Finding(name, None, f"refuses it: {str(error).splitlines()[0]}")
+    if largest > ROUNDING:
+        return Finding(
+            name, False, f"opens it, and sees pixels that differ by up to {largest} from what slimscan reads"
+        )
+    return Finding(name, True, f"opens it, and sees the same pixels{f' (to {largest})' if largest else ''}")
+
+
+def _region(held: Any, index: int, y: int, x: int, shape: tuple[int, int], size: int = 256) -> NDArray[np.uint8]:
+    """A region of an OpenSlide level as RGB; what is transparent is white. Level coordinates."""
+    down = held.level_downsamples[index]
+    h, w = min(size, shape[0] - y), min(size, shape[1] - x)
+    rgba = np.asarray(held.read_region((round(x * down), round(y * down)), index, (w, h)))
+    return np.where(rgba[..., 3:] == 0, np.uint8(255), rgba[..., :3])
+
+
+def _apart(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> int:
+    """The 99.9th percentile of the differences, so that the rim of a resampled level does not decide."""
+    return int(np.percentile(np.abs(one.astype(np.int16) - other.astype(np.int16)), 99.9))
+
+
+def _tifffile(out: Slide, seed: int) -> Finding:
+    """tifffile decodes sampled tiles to what slimscan sees."""
+    import tifffile
+
+    name, largest, looked = "tifffile", 0, 0
+    try:
+        with tifffile.TiffFile(out.path) as tiff:
+            for index, level in enumerate(out.levels):
+                if level.page is None:
+                    continue
+                page: Any = tiff.pages[level.page]
+                page = getattr(page, "keyframe", page) if not hasattr(page, "decode") else page
+                for row, col in places(level, level.tile, LOOKED, seed + index) if level.tiles else ():
+                    data = out.tile(index, row, col)
+                    if not data:
+                        continue
+                    got = page.decode(
+                        data, row * level.grid[1] + col, jpegtables=page.jpegtables, jpegheader=page.jpegheader
+                    )[0]
+                    h, w = (
+                        min(level.tile[0], level.shape[0] - row * level.tile[0]),
+                        min(level.tile[1], level.shape[1] - col * level.tile[1]),
+                    )
+                    pixels = np.asarray(got).reshape(*np.asarray(got).shape[-3:])[:h, :w]
+                    ours = out.read(index, row * level.tile[0], col * level.tile[1], h, w)
+                    largest, looked = max(largest, _apart(pixels, ours)), looked + 1
+    except Exception as error:  # noqa: BLE001 - what a foreign reader raises is what is told
+        return Finding(
+            name, None, f"cannot decode it: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
+        )
+    if largest > ROUNDING:
+        return Finding(
+            name, None, f"decodes it, and sees pixels that differ by up to {largest} from what slimscan reads"
+        )
+    return Finding(name, True, f"decodes {looked} tiles to the same pixels{f' (to {largest})' if largest else ''}")
+
+
+def _speed(source: Path, path: Path, out: Slide) -> list[Finding]:
+    """How long OpenSlide needs for a region of every level, as a multiple of the source."""
+    if OPENSLIDE.missing():
+        return []
+    import openslide
+
+    try:
+        with openslide.OpenSlide(str(source)) as one, openslide.OpenSlide(str(path)) as other:
+            ratios = {
+                index: _seconds(other, index) / _seconds(one, index)
+                for index in range(min(one.level_count, other.level_count))
+            }
+    except openslide.OpenSlideError:
+        return []
+    said = ", ".join(f"level {index} {ratio:.2g}" for index, ratio in ratios.items())
+    slow = [index for index, ratio in ratios.items() if ratio > SLOW]
+    after = f"; level {', '.join(map(str, slow))} is slow" if slow else ""
+    return [Finding("time to read in OpenSlide, source = 1", None, said + after)]
+
+
+def _seconds(held: Any, index: int) -> float:
+    """The median of 5 reads of the middle, caches emptied."""
+    import openslide
+
+    w, h = held.level_dimensions[index]
+    down = held.level_downsamples[index]
+    size = (min(w, 1024), min(h, 1024))
+    corner = (round((w - size[0]) // 2 * down), round((h - size[1]) // 2 * down))
+    found = []
+    for _ in range(5):
+        held.set_cache(openslide.OpenSlideCache(0))
+        start = time.perf_counter()
+        held.read_region(corner, index, size)
+        found.append(time.perf_counter() - start)
+    return max(statistics.median(found), 1e-6)
+
+
+def as_json(found: Checked) -> Mapping[str, Any]:
+    """What a command prints."""
+    return {
+        "path": str(found.path),
+        "source": None if found.source is None else str(found.source),
+        "passed": found.passed,
+        "bytes": found.facts.bytes,
+        "source_bytes": None if found.source_facts is None else found.source_facts.bytes,
+        "findings": found.findings,
+        "readers": found.readers,
+        "levels": found.lines,
+        "tiles": {
+            fate: sum(row.fate == fate for row in found.rows)
+            for fate in ("same bytes", "same pixels", "changed", "left out")
+        },
+    }
