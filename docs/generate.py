@@ -241,6 +241,15 @@ def study_part() -> str:
     return "\n\n".join(parts)
 
 
+def experiment_part() -> str:
+    """Every word of the TOML of experiments on networks."""
+    from slimscan.study.experiments.words import NETWORK, TABLES
+
+    tables = {f"[{name}]": words for name, words in TABLES.items()}
+    tables["[[networks]]"] = NETWORK
+    return "\n\n".join(f"### {name}\n\n{_words(words)}" for name, words in tables.items())
+
+
 def _words(words: Sequence[Any]) -> str:
     from slimscan.study.new import toml
     from slimscan.study.words import REQUIRED
@@ -248,7 +257,8 @@ def _words(words: Sequence[Any]) -> str:
     rows = []
     for word in words:
         allowed = ", ".join(f"`{one}`" for one in word.allowed) or word.range
-        given = "required" if word.default is REQUIRED else "-" if word.default is None else f"`{toml(word.default)}`"
+        nothing = word.default is None or (isinstance(word.default, float) and math.isinf(word.default))
+        given = "required" if word.default is REQUIRED else "-" if nothing else f"`{toml(word.default)}`"
         rows.append([f"`{word.name}`", word.kind + (f": {allowed}" if allowed else ""), word.help, given])
     return table(["word", "want", "meaning", "left out"], rows)
 
@@ -289,6 +299,7 @@ PARTS: dict[str, dict[str, Callable[[], str]]] = {
     "formats.md": {"formats": format_part},
     "metrics.md": {"metrics": metric_part},
     "study.md": {"study": study_part},
+    "experiments.md": {"experiments": experiment_part},
     "policies.md": {"policies": policy_part},
 }
 
