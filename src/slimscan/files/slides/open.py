@@ -1,0 +1,38 @@
+"""Which reader opens a slide: asked by content, as for every file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from slimscan.errors import NotReadable
+from slimscan.files.guard import read_head
+from slimscan.files.slides.openslide_door import open_door, vendor
+from slimscan.files.slides.tiff import open_tiff
+from slimscan.files.tiff import is_tiff
+from slimscan.nouns.slide import Slide
+
+KINDS = "Aperio SVS, Hamamatsu NDPI, Leica SCN, MIRAX MRXS, OME-TIFF, tiled TIFF, DICOM whole slide"
+# What OpenSlide reads from TIFF files whose tiles lie over each other or are cut otherwise than TIFF says.
+_BY_OPENSLIDE = ("hamamatsu", "leica", "mirax", "trestle", "ventana", "philips", "sakura", "zeiss")
+
+
+def open_slide(path: Path | str) -> Slide:
+    """The slide at `path`, a file or the folder of a DICOM slide; use it with `with`.
+
+    NotReadable, in one sentence, for a damaged file and for what is no slide; MissingExtra where OpenSlide is needed.
+    """
+    path = Path(path)
+    head = read_head(path)
+    if not is_tiff(head):
+        return _other(path, head)
+    # tiles of these are no tiles of the picture: scans overlap, or several lie on one canvas
+    if vendor(path) in _BY_OPENSLIDE:
+        return open_door(path)
+    return open_tiff(path)
+
+
+def _other(path: Path, head: bytes) -> Slide:
+    if vendor(path) in _BY_OPENSLIDE:
+        return open_door(path)
+    shown = f"(first bytes {head[:8].hex(' ')})" if head else "(a folder without a slide)"
+    raise NotReadable(f"{path}: is not a slide that is known here {shown}; formats that can be read: {KINDS}")
