@@ -81,11 +81,11 @@ def rewrite(
 ) -> Rewritten:
     """Write `out`: the TIFF file `source` with the payloads that replace(page, index, stored bytes) gives.
 
-    pages: those whose payloads are asked for (numbers as in rewrite_ifd.Page: the file's chain first, then SubIFDs), all
-    tiled ones when None; the others are copied. Tiles that are empty in the source stay so and are not asked for; tiles
-    that share their bytes there share them here when they get the same. tags: page -> tag -> value, None to leave the
-    tag out. each: a map in order, of slimscan.each; with processes, `replace` must pickle. bigtiff: None is the form of the
-    source, or BigTIFF when a classic file ends beyond 4 GiB.
+    pages: those whose payloads are asked for (numbered as in rewrite_ifd.Page and nouns.Level.page), all tiled ones when
+    None; the others are copied. Tiles that are empty in the source stay so and are not asked for; tiles that share their
+    bytes there share them here when they get the same. tags: page -> tag -> value, None to leave the tag out. each: a
+    map in order, of slimscan.each; with processes, `replace` must pickle. bigtiff: None is the form of the source, or
+    BigTIFF when a classic file ends beyond 4 GiB.
     resume: go on with what an earlier call of the same `work` (any text that tells one from the other) left behind when
     it was killed, and leave it behind when it is interrupted. Without it, nothing stays but a whole output.
     NotReadable for a damaged source, OutputError for what cannot be written, InputError for unfitting tags or pages.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -46,8 +46,10 @@ class Entry:
 
 @dataclass(frozen=True)
 class Page:
-    """One directory. number: the chain of the file first, then directories within others. next: the number of the page
-    that follows it in its chain, or None. children: tag -> numbers of the pages that it points to. at: its offset."""
+    """One directory. number: in the order of the chain, the SubIFDs of one directly behind it, Exif and its like last.
+
+    next: the number of the page that follows it in its chain, or None. children: tag -> numbers of the pages that it
+    points to. at: where it lies in the file."""
 
     number: int
     at: int
@@ -166,12 +168,40 @@ def read_structure(file: BinaryIO, path: Path) -> Structure:
             for parent, tag, offsets in within:
                 children.setdefault(parent, {})[tag] = tuple(expect(offset) for offset in offsets)
             within.clear()
-    pages = [Page(k, *found[k][:2], found[k][2], children.get(k, {})) for k in sorted(found)]
+    pages = _numbered([Page(k, *found[k][:2], found[k][2], children.get(k, {})) for k in sorted(found)])
     if not pages:
         raise NotReadable(f"{path}: is a TIFF file without a picture; it is damaged, copy it anew")
     if pages[0].entry(_NDPI) is not None:
         raise NotReadable(f"{path}: is a Hamamatsu NDPI file, which has no tiles to replace; make a new pyramid of it")
-    return Structure(order, big, tuple(pages), size)
+    return Structure(order, big, pages, size)
+
+
+def _numbered(found: list[Page]) -> tuple[Page, ...]:
+    """The pages in the order of the chain, SubIFDs directly behind the page that holds them, Exif and its like last."""
+    order: list[int] = []
+    late = [0] if found else []
+    while late:
+        stack = [late.pop(0)]
+        while stack:
+            here = found[stack.pop()]
+            order.append(here.number)
+            if here.next is not None:
+                stack.append(here.next)
+            for tag, inner in here.children.items():
+                if tag == CHILDREN[0]:
+                    stack.extend(reversed(inner))
+                else:
+                    late.extend(inner)
+    new = {old: number for number, old in enumerate(order)}
+    return tuple(
+        replace(
+            found[old],
+            number=new[old],
+            next=new.get(-1 if (follows := found[old].next) is None else follows),
+            children={tag: tuple(new[child] for child in inner) for tag, inner in found[old].children.items()},
+        )
+        for old in order
+    )
 
 
 def _directory(

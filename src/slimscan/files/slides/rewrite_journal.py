@@ -16,8 +16,8 @@ from typing import BinaryIO, NamedTuple
 
 _RECORD = struct.Struct("<QQIB")
 _VERSION = 1
-_EVERY_BYTES = 32 << 20
-_EVERY_RECORDS = 2048
+_EVERY_BYTES = 8 << 20
+_EVERY_RECORDS = 256
 
 
 class Done(NamedTuple):

@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,7 +108,7 @@ def _runs(found: Structure) -> NDArray[np.int64]:
     return np.stack([ends[free], (nexts - ends)[free]], axis=1)
 
 
-def _unpack(kept: bytes) -> tuple[dict[str, int | str], NDArray[np.int64], bytes]:
+def _unpack(kept: bytes) -> tuple[dict[str, Any], NDArray[np.int64], bytes]:
     damaged = ChecksumError("the skeleton of the slide is damaged; copy the compressed slide anew")
     if not kept.startswith(MAGIC):
         raise damaged
