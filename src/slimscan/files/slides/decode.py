@@ -46,7 +46,8 @@ def _jpeg_kind(stream: bytes) -> str:
 def rgb(stream: bytes, shape: tuple[int, int], colour: str = "") -> NDArray[np.uint8]:
     """(h, w, 3) of a whole codestream that must hold `shape` (h, w) pixels of 8 bits; grey is repeated.
 
-    colour: "ycbcr" for JPEG 2000 whose samples are YCbCr and do not say so (Aperio's 33003); JPEG says it itself.
+    colour: "ycbcr" for JPEG 2000 whose samples are YCbCr and do not say so (Aperio's 33003); for JPEG what TIFF says of the
+    samples ("rgb" or "ycbcr"), which goes before what the stream says, as in libtiff; "" takes the stream's word.
     CodecError for another size, more bits, a missing end or damage.
     """
     found = kind(stream)
@@ -57,7 +58,7 @@ def rgb(stream: bytes, shape: tuple[int, int], colour: str = "") -> NDArray[np.u
         if jpeg is not None:
             return rgb(jpeg, shape)
     _fits(found, stream, shape)
-    pixels = _three(_decoded(found, stream), shape)
+    pixels = _three(_decoded(found, stream, colour), shape)
     return from_ycbcr(pixels) if found == "jpeg2000" and colour == "ycbcr" else pixels
 
 
@@ -68,7 +69,7 @@ def restored(stream: bytes) -> bytes | None:
     if not stream.startswith(JXL_BOX) or b"jbrd" not in stream:
         return None
     try:
-        return bytes(imagecodecs.jpegxl_decode_jpeg(stream, None))
+        return bytes(imagecodecs.jpegxl_decode_jpeg(stream, 1))
     except Exception as error:
         raise CodecError(f"the JPEG inside the JPEG XL tile cannot be restored: {one_line(error)}") from error
 
@@ -92,8 +93,11 @@ def _fits(found: str, stream: bytes, shape: tuple[int, int]) -> None:
         raise CodecError(f"the {found} tile is cut short: its end marker is missing")
 
 
-def _decoded(found: str, stream: bytes) -> NDArray[Any]:
+def _decoded(found: str, stream: bytes, colour: str) -> NDArray[Any]:
     import imagecodecs
+
+    if found == "jpeg" and colour in ("rgb", "ycbcr"):
+        return _jpeg(stream, colour)
 
     decoders = {
         "jpeg": imagecodecs.jpeg8_decode,
@@ -107,6 +111,16 @@ def _decoded(found: str, stream: bytes) -> NDArray[Any]:
         return np.asarray(decoders[found](stream))
     except Exception as error:  # decoders raise many kinds on damaged bytes; all mean the same here
         raise CodecError(f"the {found} tile cannot be decoded: {one_line(error)}") from error
+
+
+def _jpeg(stream: bytes, colour: str) -> NDArray[Any]:
+    import imagecodecs
+
+    space = "RGB" if colour == "rgb" else "YCBCR"
+    try:
+        return np.asarray(imagecodecs.jpeg8_decode(stream, colorspace=space, outcolorspace="RGB"))
+    except Exception as error:
+        raise CodecError(f"the jpeg tile cannot be decoded: {one_line(error)}") from error
 
 
 def _three(pixels: NDArray[Any], shape: tuple[int, int]) -> NDArray[np.uint8]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from slimscan.errors import NotReadable
 from slimscan.files.guard import read_head
+from slimscan.files.slides.dicom import is_dicom, open_dicom
 from slimscan.files.slides.openslide_door import open_door, vendor
 from slimscan.files.slides.tiff import open_tiff
 from slimscan.files.tiff import is_tiff
@@ -23,6 +24,8 @@ def open_slide(path: Path | str) -> Slide:
     """
     path = Path(path)
     head = read_head(path)
+    if is_dicom(head) or path.is_dir():
+        return open_dicom(path)
     if not is_tiff(head):
         return _other(path, head)
     # tiles of these are no tiles of the picture: scans overlap, or several lie on one canvas
@@ -34,5 +37,6 @@ def open_slide(path: Path | str) -> Slide:
 def _other(path: Path, head: bytes) -> Slide:
     if vendor(path) in _BY_OPENSLIDE:
         return open_door(path)
-    shown = f"(first bytes {head[:8].hex(' ')})" if head else "(a folder without a slide)"
-    raise NotReadable(f"{path}: is not a slide that is known here {shown}; formats that can be read: {KINDS}")
+    raise NotReadable(
+        f"{path}: is not a slide that is known here (first bytes {head[:8].hex(' ')}); formats that can be read: {KINDS}"
+    )

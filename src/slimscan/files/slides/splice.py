@@ -41,14 +41,17 @@ def spliced(tile: bytes, tables: bytes | None, colour: str) -> bytes:
 
 
 def inserted(tile: bytes, tables: bytes | None, colour: str) -> bytes:
-    """What `spliced` puts behind the first two bytes of a tile."""
+    """What `spliced` puts behind the first two bytes of a tile.
+
+    A tile with a JFIF marker keeps it and gets none beside: JFIF says YCbCr, and decoders heed it before Adobe's.
+    """
     between = bytes(tables)[2:-2] if tables and tables.startswith(SOI) else b""
-    marked, names = _said(SOI + between + tile[2:])
-    if marked or colour not in ("rgb", "ycbcr"):
+    said = said_colour(SOI + between + tile[2:])
+    if colour not in ("rgb", "ycbcr") or said in ("", colour) or (said, colour) == ("rgb-named", "rgb"):
         return between
-    if colour == "rgb":
-        return ADOBE_RGB + between if names != b"RGB" else between
-    return ADOBE_YCBCR + between if names == b"RGB" else between
+    if said in ("jfif", "adobe-rgb", "adobe-ycbcr"):
+        return between
+    return (ADOBE_RGB if colour == "rgb" else ADOBE_YCBCR) + between
 
 
 def stripped(stream: bytes, tile_bytes: int) -> bytes:
@@ -63,15 +66,23 @@ def stripped(stream: bytes, tile_bytes: int) -> bytes:
     return SOI + stream[len(stream) - tile_bytes + 2 :]
 
 
-def _said(stream: bytes) -> tuple[bool, bytes]:
-    """(an Adobe marker is there, the components' names) of a JPEG image, as far as its markers can be walked."""
-    marked = False
+def said_colour(stream: bytes) -> str:
+    """What a JPEG image of three components says of its colours, as libjpeg reads it (jdapimin.c, default_decompress_parms).
+
+    "jfif" (YCbCr), "adobe-rgb", "adobe-ycbcr", "rgb-named" (components called R, G, B), "ycbcr" (nothing said, which means
+    that), or "" for other counts of components and what cannot be walked.
+    """
+    adobe, jfif = "", False
     for marker, body in segments(stream):
-        if marker == 0xEE and body.startswith(b"Adobe"):
-            marked = True
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC) and len(body) > 5:
-            return marked, bytes(body[6 + 3 * k] for k in range(min(body[5], (len(body) - 6) // 3)))
-    return marked, b""
+        if marker == 0xEE and body.startswith(b"Adobe") and len(body) >= 12:
+            adobe = "adobe-rgb" if body[11] == 0 else "adobe-ycbcr"
+        jfif = jfif or (marker == 0xE0 and body.startswith(b"JFIF\0"))
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC) and len(body) >= 15:
+            if body[5] != 3:
+                return ""
+            names = bytes(body[6 + 3 * k] for k in range(3))
+            return "jfif" if jfif else adobe or ("rgb-named" if names == b"RGB" else "ycbcr")
+    return ""
 
 
 def segments(stream: bytes) -> list[tuple[int, bytes]]:

@@ -40,6 +40,7 @@ COMPRESSIONS = {
 }
 # Those whose stored tile is a picture that stands alone.
 STREAMS = ("jpeg", "jpeg2000", "jpegxl", "webp")
+_MOST_PAGES = 10000
 _LOSSLESS = ("none", "lzw", "deflate", "packbits", "lzma", "zstd")
 
 
@@ -76,15 +77,17 @@ def find(path: Path, tif: Any) -> Found:
 
 
 def numbered_pages(tif: Any) -> list[tuple[int, Any]]:
-    """(number, page) of every directory in the order of the chain, the SubIFDs of one directly behind it, from 0."""
-    found: list[tuple[int, Any]] = []
-    for index in range(len(tif.pages)):
-        page = tif.pages[index]
-        page = page.aspage() if hasattr(page, "aspage") else page
-        found.append((len(found), page))
-        for inner in page.pages or ():
-            found.append((len(found), inner.aspage() if hasattr(inner, "aspage") else inner))
-    return found
+    """(number, page) of every directory from 0: the chain of the file first, then the SubIFDs of its directories in turn."""
+    found = [_whole(tif.pages[index]) for index in range(len(tif.pages))]
+    at = 0
+    while at < len(found) <= _MOST_PAGES:
+        found += [_whole(inner) for inner in found[at].pages or ()]
+        at += 1
+    return list(enumerate(found))
+
+
+def _whole(page: Any) -> Any:
+    return page.aspage() if hasattr(page, "aspage") else page
 
 
 def is_aperio(page: Any) -> bool:

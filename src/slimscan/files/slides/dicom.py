@@ -1,0 +1,203 @@
+"""DICOM whole slides (PS3.3 A.32.8, VL Whole Slide Microscopy Image): levels, label and overview of one series.
+
+An instance is a level, cut into frames; TILED_FULL frames run row by row, others say their place one by one, and places
+without a frame hold nothing (TILED_SPARSE). A level may be split into a concatenation of files (C.7.6.16.2.2.4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from slimscan.errors import NotReadable
+from slimscan.files.guard import reading
+from slimscan.files.slides import decode, splice
+from slimscan.files.slides.dicomlevel import STREAMS, Piece, Tiling, piece, tiling
+from slimscan.files.slides.opened import Opened, Picture
+
+TITLE = "DICOM slide"
+WSI = "1.2.840.10008.5.1.4.1.1.77.1.6"
+_PICTURES = {"LABEL": "label", "OVERVIEW": "macro", "THUMBNAIL": "thumbnail"}
+
+
+def is_dicom(head: bytes) -> bool:
+    """Whether a file's first bytes are a DICOM file's."""
+    return head[128:132] == b"DICM"
+
+
+def open_dicom(path: Path) -> Opened:
+    """The slide of the series that `path` belongs to: a file with its neighbours, or a folder with one such series.
+
+    NotReadable for other DICOM images, several series in the folder, several focal planes, or damage.
+    """
+    with reading(path, TITLE):
+        pieces = [piece(file) for file in _files(path)]
+    groups: dict[tuple[str, str], list[Piece]] = {}
+    for one in pieces:
+        key = (one.flavour, one.concatenation or f"{one.shape}")
+        groups.setdefault(key, []).append(one)
+    levels: list[Tiling] = []
+    pictures: dict[str, Callable[[], Picture]] = {}
+    for (flavour, _), parts in groups.items():
+        if flavour not in _PICTURES:
+            together = [part for part in parts if part.concatenation] or parts[:1]
+            levels.append(tiling(path, together))
+        elif _PICTURES[flavour] not in pictures:
+            pictures[_PICTURES[flavour]] = _picture(path, tiling(path, parts[:1]))
+    if not levels:
+        raise NotReadable(
+            f"{path}: the series has no level (VOLUME image), only {', '.join(sorted(pictures))}; fetch the rest"
+        )
+    levels.sort(key=lambda one: -one.level.shape[1])
+    base = levels[0]
+    height, width = base.level.shape
+    scaled = tuple(
+        replace(
+            one.level,
+            downsample=(height / one.level.shape[0] + width / one.level.shape[1]) / 2,
+            mpp=one.level.mpp or _scaled(base.level.mpp, base.level.shape, one.level.shape),
+        )
+        for one in levels
+    )
+    tiles = _Tiles(path, [replace(one, level=level) for one, level in zip(levels, scaled, strict=True)])
+    return Opened(
+        path=path,
+        format="dicom",
+        levels=scaled,
+        mpp=scaled[0].mpp,
+        magnification=base.pieces[0].magnification,
+        icc=base.pieces[0].icc,
+        pictures=pictures,
+        told=lambda: _told(base, len(scaled)),
+        stored=tiles.stored,
+        whole=tiles.whole,
+        pixels=tiles.pixels,
+        let_go=lambda: None,
+    )
+
+
+def _scaled(
+    mpp: tuple[float, float] | None, base: tuple[int, int], shape: tuple[int, int]
+) -> tuple[float, float] | None:
+    return None if mpp is None else (mpp[0] * base[0] / shape[0], mpp[1] * base[1] / shape[1])
+
+
+def _files(path: Path) -> list[Path]:
+    """The files of the series, by name."""
+    import pydicom
+
+    from slimscan.files.dicom.open import quiet
+
+    folder = path if path.is_dir() else path.parent
+    series: dict[str, list[Path]] = {}
+    mine = ""
+    for file in sorted(folder.iterdir()):
+        if not file.is_file() or not _dicm(file):
+            continue
+        with quiet():
+            found = pydicom.dcmread(
+                file, stop_before_pixels=True, specific_tags=["SOPClassUID", "SeriesInstanceUID", "Modality"]
+            )
+        kind = found.get("SOPClassUID") or found.file_meta.get("MediaStorageSOPClassUID") or ""
+        uid = str(found.get("SeriesInstanceUID", ""))
+        if file == path:
+            mine = uid
+            if kind != WSI:
+                raise NotReadable(
+                    f"{path}: is a DICOM image of modality {found.get('Modality') or 'unknown'}, not a whole slide; "
+                    "`slimscan info` says what it is"
+                )
+        if kind == WSI:
+            series.setdefault(uid, []).append(file)
+    if path.is_dir():
+        if len(series) != 1:
+            said = f"{len(series)} DICOM slides" if series else "no DICOM slide"
+            raise NotReadable(f"{path}: the folder holds {said}; want one, or name a file of the one that is meant")
+        return next(iter(series.values()))
+    return series[mine] if mine else [path]
+
+
+def _dicm(file: Path) -> bool:
+    with file.open("rb") as opened:
+        return is_dicom(opened.read(132))
+
+
+class _Tiles:
+    """Tiles of the levels of a DICOM slide."""
+
+    def __init__(self, path: Path, levels: list[Tiling]) -> None:
+        self._path, self._levels = path, levels
+
+    def stored(self, level: int, row: int, col: int) -> bytes:
+        here = self._levels[level]
+        at = here.frame[row, col]
+        if at < 0:
+            return b""
+        part = here.pieces[here.part[row, col]]
+        payload: bytes = part.place.read(int(at))
+        # an item of odd length got a zero behind its end marker (PS3.5 A.4)
+        if payload.endswith(b"\xff\xd9\x00") and here.level.compression in ("jpeg", "jpeg2000", "htj2k"):
+            return payload[:-1]
+        return payload
+
+    def whole(self, level: int, row: int, col: int) -> bytes:
+        here = self._levels[level].level
+        tile = self.stored(level, row, col)
+        if here.compression == "jpeg":
+            return splice.spliced(tile, None, here.colour)
+        if here.compression in STREAMS:
+            return tile
+        raise NotReadable(
+            f"{self._path}: level {level}: tiles stored as {here.compression} are no codestreams; take them as stored, "
+            "or read pixels"
+        )
+
+    def pixels(self, level: int, row: int, col: int) -> Picture | None:
+        return _pixels(self._levels[level], self.stored(level, row, col))
+
+
+def _pixels(here: Tiling, tile: bytes) -> Picture | None:
+    level = here.level
+    if not tile:
+        return None
+    if level.compression == "jpeg":
+        return decode.rgb(splice.spliced(tile, None, level.colour), level.tile)
+    if level.compression in STREAMS:
+        return decode.rgb(tile, level.tile, here.turn)
+    return here.pieces[0].plain(tile)
+
+
+def _picture(path: Path, here: Tiling) -> Callable[[], Picture]:
+    def read() -> Picture:
+        tiles = _Tiles(path, [here])
+        height, width = here.level.shape
+        rows, cols = here.level.grid
+        th, tw = here.level.tile
+        out: Picture = np.full((rows * th, cols * tw, 3), 255, np.uint8)
+        for row in range(rows):
+            for col in range(cols):
+                tile = tiles.pixels(0, row, col)
+                if tile is not None:
+                    out[row * th : (row + 1) * th, col * tw : (col + 1) * tw] = tile
+        return np.ascontiguousarray(out[:height, :width])
+
+    return read
+
+
+def _told(base: Tiling, levels: int) -> dict[str, str]:
+    """OpenSlide's properties where it opens the slide, else the elements of the largest level by keyword."""
+    from slimscan.files.slides.openslide_door import properties
+
+    said = properties(base.pieces[0].path)
+    if said is not None:
+        return dict(said)
+    out = {"openslide.vendor": "dicom", "openslide.level-count": str(levels)}
+    for element in base.pieces[0].header():
+        if element.keyword and element.VR not in ("SQ", "OB", "OW", "UN"):
+            value: Any = element.value
+            out[f"dicom.{element.keyword}"] = str(value)
+    return out
