@@ -89,7 +89,7 @@ def check(
                 ]
         findings += [_openslide(out, seed), *([] if found.kind != "tiff" else [_tifffile(out, seed)])]
         if source is not None:
-            findings += _speed(source, path, out)
+            findings += _speed(source, path)
         told = lines(rows, out)
     other = None if source is None else facts(source)
     return Checked(path, source, found, other, tuple(findings), tuple(readers(found)), tuple(rows), tuple(told))
@@ -274,7 +274,7 @@ def _tifffile(out: Slide, seed: int) -> Finding:
     return Finding(name, True, f"decodes {looked} tiles to the same pixels{f' (to {largest})' if largest else ''}")
 
 
-def _speed(source: Path, path: Path, out: Slide) -> list[Finding]:
+def _speed(source: Path, path: Path) -> list[Finding]:
     """How long OpenSlide needs for a region of every level, as a multiple of the source."""
     if OPENSLIDE.missing():
         return []

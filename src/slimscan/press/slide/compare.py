@@ -15,10 +15,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from slimscan.codecs import codec
 from slimscan.errors import InputError
 from slimscan.nouns.slide import Slide
 from slimscan.press.slide.facts import left_out
+from slimscan.press.slide.families import family
 from slimscan.press.slide.measure import PEAK, difference, likeness, through
 from slimscan.press.slide.sample import places, tissue_share
 
@@ -126,7 +126,7 @@ def _row(
         fate = "same bytes" if same else "same pixels" if math.isinf(like.psnr_db) else "changed"
     return TileRow(
         index, *place, y, x, (h, w), fate, tissue_share(before), len(one or b""), len(other or b""),
-        len(through(codec("jpeg"), 90.0, before)[0]) if jpeg90 else None,
+        len(through(family("jpeg").codec, 90.0, before)[0]) if jpeg90 else None,
         like.psnr_db, like.ssim, like.ms_ssim, like.mse,
         int(np.abs(before.astype(np.int16) - after.astype(np.int16)).max()), before_s, after_s,
     )  # fmt: skip
