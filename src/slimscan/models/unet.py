@@ -29,6 +29,10 @@ def build(spec: NetSpec) -> nn.Module:
 
         made: nn.Module = swin(spec)
         return made
+    if spec.kind == "tissue":
+        from slimscan.models.tissue_net import TissueNet
+
+        return TissueNet(spec)
     return UNet(spec)
 
 
