@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from slimscan.errors import NotReadable
 from slimscan.files.guard import reading
@@ -77,6 +78,7 @@ def open_dicom(path: Path) -> Opened:
         whole=tiles.whole,
         pixels=tiles.pixels,
         let_go=lambda: None,
+        sizes=tiles.sizes,
     )
 
 
@@ -131,6 +133,14 @@ class _Tiles:
 
     def __init__(self, path: Path, levels: list[Tiling]) -> None:
         self._path, self._levels = path, levels
+
+    def sizes(self, level: int) -> NDArray[np.int64]:
+        here = self._levels[level]
+        out = np.zeros(here.level.grid, np.int64)
+        for row, col in np.argwhere(here.frame >= 0):
+            spans = here.pieces[here.part[row, col]].place.frames[here.frame[row, col]]
+            out[row, col] = sum(length for _, length in spans)
+        return out
 
     def stored(self, level: int, row: int, col: int) -> bytes:
         here = self._levels[level]

@@ -31,7 +31,8 @@ class Opened:
     stored, whole: (level, row, col) -> bytes, as Slide.tile and Slide.stream. pixels: (level, row, col) -> (th, tw, 3), None
     where no tile is stored. region: (level, y, x, h, w) inside the level -> (h, w, 3), for containers that hand out no
     tiles; pixels is not asked then. told: the properties, asked for once. pictures: associated pictures by name.
-    let_go: closes what is open. strict, kept: not for others.
+    sizes: level -> (rows, columns) bytes of stored tiles. let_go: closes
+    what is open.
     """
 
     path: Path
@@ -47,6 +48,7 @@ class Opened:
     pixels: Callable[[int, int, int], Picture | None]
     let_go: Callable[[], None]
     region: Callable[[int, int, int, int, int], Picture] | None = None
+    sizes: Callable[[int], NDArray[np.int64]] | None = None
     _properties: Mapping[str, str] | None = field(default=None, repr=False)
     _kept: OrderedDict[tuple[int, int, int], Picture | None] = field(default_factory=OrderedDict, repr=False)
     _bytes: int = 0

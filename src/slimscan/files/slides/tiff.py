@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from slimscan.errors import CodecError, NotReadable, SlimscanError
 from slimscan.files.guard import damaged, one_line, reading
@@ -44,6 +45,7 @@ def open_tiff(path: Path) -> Opened:
             whole=file.whole,
             pixels=file.pixels,
             let_go=tif.close,
+            sizes=file.sizes,
         )
 
 
@@ -75,6 +77,11 @@ class _Tiles:
         self._aperio = found.format == "svs"
         self._lock = threading.Lock()
         self._door: Any = None
+
+    def sizes(self, level: int) -> NDArray[np.int64]:
+        page = self._pages[level]
+        counts = np.asarray(page.databytecounts, np.int64) * (np.asarray(page.dataoffsets, np.int64) != 0)
+        return counts.reshape(self._levels[level].grid)
 
     def stored(self, level: int, row: int, col: int) -> bytes:
         page = self._pages[level]
