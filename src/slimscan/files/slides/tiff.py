@@ -81,7 +81,8 @@ class _Tiles:
     def sizes(self, level: int) -> NDArray[np.int64]:
         page = self._pages[level]
         counts = np.asarray(page.databytecounts, np.int64) * (np.asarray(page.dataoffsets, np.int64) != 0)
-        return counts.reshape(self._levels[level].grid)
+        sizes: NDArray[np.int64] = counts.reshape(self._levels[level].grid)
+        return sizes
 
     def stored(self, level: int, row: int, col: int) -> bytes:
         page = self._pages[level]
