@@ -21,7 +21,7 @@ def new(
     recipe: Annotated[
         str | None,
         typer.Option(
-            help="A published protocol: cunha2023-microct, cunha2023-mri, cunha2023-hrem, luu2021, elkhoury2021, kurmukov2024."
+            help="A published protocol: cunha2023-microct, cunha2023-mri, cunha2023-hrem, luu2021, elkhoury2021, kurmukov2024, wsi2025."
         ),
     ] = None,
     name: Annotated[str | None, typer.Option(help="Short name of the study.")] = None,

@@ -11,10 +11,12 @@ from typing import Annotated, Any
 
 import typer
 
-RECIPE = """Run a published protocol over your images. The TOML says which: luu2021, elkhoury2021 or kurmukov2024.
+RECIPE = """Run a published protocol over your images. The TOML says which: luu2021, elkhoury2021, kurmukov2024 or
+wsi2025.
 
 luu2021 calms what lies outside a region, and measures what that saves with every coder. elkhoury2021 and kurmukov2024 train
-networks on images and masks, clean and compressed, and test them at every ratio; they need the extra torch.
+networks on images and masks, clean and compressed, and test them at every ratio; they need the extra torch. wsi2025 puts
+whole slides and patches of their tissue through JPEG, JPEG 2000 and JPEG XL, with glass and without; it has no contract.
 
 Writes report.html. What was measured or trained before is not done again: a stopped run goes on. Exit 3 when the contract
 is not met (of networks: when none of them is certified at any ratio).
@@ -47,6 +49,8 @@ def recipe(
     folder = Path(output) if output else place.with_suffix("")
     if _recipe(place) in ("elkhoury2021", "kurmukov2024"):
         return _networks(place, folder, estimate, as_json)
+    if _recipe(place) == "wsi2025":
+        return _wsi2025(place, folder, as_json)
     return _luu2021(place, folder, as_json)
 
 
@@ -86,6 +90,34 @@ def _luu2021(place: Path, folder: Path, as_json: bool) -> int:
         print(page)
     codes = [*told["likeness"].values(), *(told["reading"] or {}).values()]
     return DONE if all(code in MET for code in codes) else CHECK_FAILED
+
+
+def _wsi2025(place: Path, folder: Path, as_json: bool) -> int:
+    from slimscan.cli import DONE
+    from slimscan.cli.say import bar, say_json, say_table
+    from slimscan.report.wsi2025 import summary, write_html
+    from slimscan.study.recipes.wsi2025.run import run
+    from slimscan.study.recipes.wsi2025.words import load
+
+    protocol = load(place)
+    with bar(protocol.said["study"]["name"]) as progress:
+        found = run(protocol, folder, progress)
+    page = write_html(found, folder / "report.html")
+    told = {**summary(found), "report": str(page)}
+    if as_json:
+        say_json(told)
+        return DONE
+    rows = [["tiles as", "saved, %"]]
+    for slide, some in told["saved_percent"].items():
+        rows += [[f"{slide}: {name}", f"{percent:.1f}"] for name, percent in some.items()]
+    say_table(rows)
+    for line in found.lines:
+        print(
+            f"{line.codec}: {line.patches} patches, SSIM {line.ssim.mean:.3f}, PSNR {line.psnr_db.mean:.1f} dB, "
+            f"saved {line.reduction.mean:.1f} %"
+        )
+    print(page)
+    return DONE
 
 
 def _networks(place: Path, folder: Path, estimate: bool, as_json: bool) -> int:
