@@ -10,6 +10,7 @@ import struct
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import BinaryIO
 
@@ -140,10 +141,8 @@ def read_structure(file: BinaryIO, path: Path) -> Structure:
     waiting: deque[int] = deque()
 
     def expect(offset: int) -> int:
-        if offset in numbers:
-            raise NotReadable(
-                f"{path}: its directories run in a circle (at byte {offset}); it is damaged, copy it anew"
-            )
+        if offset in numbers:  # SubIFDs may be listed and chained to each other at once
+            return numbers[offset]
         if len(numbers) >= _MOST_PAGES:
             raise NotReadable(f"{path}: has more than {_MOST_PAGES} directories; it is damaged, copy it anew")
         numbers[offset] = len(numbers)
@@ -168,7 +167,7 @@ def read_structure(file: BinaryIO, path: Path) -> Structure:
             for parent, tag, offsets in within:
                 children.setdefault(parent, {})[tag] = tuple(expect(offset) for offset in offsets)
             within.clear()
-    pages = _numbered([Page(k, *found[k][:2], found[k][2], children.get(k, {})) for k in sorted(found)])
+    pages = _numbered(path, [Page(k, *found[k][:2], found[k][2], children.get(k, {})) for k in sorted(found)])
     if not pages:
         raise NotReadable(f"{path}: is a TIFF file without a picture; it is damaged, copy it anew")
     if pages[0].entry(_NDPI) is not None:
@@ -176,15 +175,27 @@ def read_structure(file: BinaryIO, path: Path) -> Structure:
     return Structure(order, big, pages, size)
 
 
-def _numbered(found: list[Page]) -> tuple[Page, ...]:
-    """The pages in the order of the chain, SubIFDs directly behind the page that holds them, Exif and its like last."""
-    order: list[int] = []
+def _numbered(path: Path, found: list[Page]) -> tuple[Page, ...]:
+    """The pages in the order of the chain, SubIFDs directly behind the page that holds them, Exif and its like last.
+
+    NotReadable when they point to each other in a circle.
+    """
+    follow = {
+        page.number: {page.next, *(k for inner in page.children.values() for k in inner)} - {None} for page in found
+    }
+    try:
+        list(TopologicalSorter(follow).static_order())
+    except CycleError:
+        raise NotReadable(f"{path}: its directories run in a circle; it is damaged, copy it anew") from None
+    order: dict[int, None] = {}
     late = [0] if found else []
     while late:
         stack = [late.pop(0)]
         while stack:
             here = found[stack.pop()]
-            order.append(here.number)
+            if here.number in order:
+                continue
+            order[here.number] = None
             if here.next is not None:
                 stack.append(here.next)
             for tag, inner in here.children.items():
