@@ -69,7 +69,7 @@ def restored(stream: bytes) -> bytes | None:
     if not stream.startswith(JXL_BOX) or b"jbrd" not in stream:
         return None
     try:
-        return bytes(imagecodecs.jpegxl_decode_jpeg(stream, 1))
+        return bytes(imagecodecs.jpegxl_decode_jpeg(stream, numthreads=1))
     except Exception as error:
         raise CodecError(f"the JPEG inside the JPEG XL tile cannot be restored: {one_line(error)}") from error
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from slimscan.errors import InputError, NotReadable
 from slimscan.files.slides.decode import kind, rgb
-from slimscan.files.slides.rewrite_ifd import structure
+from slimscan.files.slides.rewrite_ifd import Structure, structure
 from slimscan.nouns.slide import Level, Slide
 from slimscan.press.slide.quality import Tile
 
@@ -71,11 +71,13 @@ class Payloads:
 
 
 def boards(slide: Slide) -> tuple[Board, ...]:
-    """The levels whose tiles can be exchanged. InputError when the slide has none."""
+    """The levels of a TIFF slide. InputError when it has no tiles that can be exchanged."""
     found = []
-    for index, level in enumerate(slide.levels):
-        if level.tiles and level.page is not None:
-            found.append(Board(level.page, index, level, _prefix(slide, index), _reader(slide, index)))
+    if any(level.tiles and level.page is not None for level in slide.levels):
+        number_of = numbers(structure(slide.path))
+        for index, level in enumerate(slide.levels):
+            if level.tiles and level.page is not None:
+                found.append(Board(number_of[level.page], index, level, _prefix(slide, index), _reader(slide, index)))
     if not found:
         raise InputError(
             f"{slide.path}: a {slide.format} slide has no tiles that can be exchanged one by one; TIFF (svs, scn, "
@@ -94,6 +96,16 @@ def payloads(path: Path, every: bool = False) -> Iterator[Payloads]:
         at = {number: one[0] for number, one in lists.items()}
         count = {number: one[1] for number, one in lists.items()}
         yield Payloads(path, at, count, file.fileno())
+
+
+def numbers(found: Structure) -> list[int]:
+    """The rewriter's numbers of pages in the order of nouns.slide.Level.page: SubIFDs directly behind their parent."""
+    ordered: list[int] = []
+    at: int | None = 0
+    while at is not None:
+        ordered += [at, *found.pages[at].children.get(330, ())]
+        at = found.pages[at].next
+    return ordered
 
 
 def _prefix(slide: Slide, index: int) -> bytes:
