@@ -24,7 +24,7 @@ import slimscan
 from slimscan import Lossless, Ratio
 from slimscan.errors import InputError, OutputError, ServerError
 from slimscan.nouns import Region
-from slimscan.press import ahead, deliver, partial, scheme
+from slimscan.press import ahead, arriving, partial, scheme
 from slimscan.press.deliver import plan_of, receive
 from slimscan.press.send import serving, simulated
 from slimscan.wire import client, fetch
@@ -138,14 +138,14 @@ def test_chunks_are_decoded_while_the_rest_comes(tmp_path: Path, monkeypatch: py
     place, out, late = tmp_path / "in" / "ct.ozx", tmp_path / "o.nii", []
     place.parent.mkdir()
     slimscan.compress(head(SHAPE), place, target=Ratio(8), codec="jpeg2000", residual=True)
-    original = deliver.lazy
+    original = arriving.lazy
 
     def watched(*arguments: Any, **named: Any) -> Any:
         found = original(*arguments, **named)
         late.append(found.pixels)
         return found
 
-    monkeypatch.setattr(deliver, "lazy", watched)
+    monkeypatch.setattr(arriving, "lazy", watched)
     with serving(place.parent) as port:
         done = receive(f"http://127.0.0.1:{port}/ct.ozx", out)
     assert done.exact
