@@ -120,7 +120,8 @@ def piece(path: Path) -> Piece:
         colour = "grey" if samples == 1 else "ycbcr" if photometric.startswith("YBR") else "rgb"
         if kind == "jpeg" and samples == 3 and said_colour(place.read(0, 1 << 16)) == "jfif":
             colour = "ycbcr"  # some writers call a JFIF stream RGB, after what it decodes to
-        own = kind in ("jpeg", "jpegxl") or photometric in ("YBR_ICT", "YBR_RCT")
+        if photometric in ("YBR_ICT", "YBR_RCT"):
+            colour = "rgb"  # JPEG 2000 says its transform itself, and decoders undo it
         optical = (found.get("OpticalPathSequence") or [{}])[0]
         return Piece(
             path=path,
@@ -134,7 +135,7 @@ def piece(path: Path) -> Piece:
             place=place,
             compression=compression,
             colour=colour,
-            turn="" if own or colour != "ycbcr" else "ycbcr",
+            turn="" if kind in ("jpeg", "jpegxl") or colour != "ycbcr" else "ycbcr",
             planar=int(found.get("PlanarConfiguration") or 0) == 1,
             lossy=str(found.get("LossyImageCompression", "")) == "01",
             mpp=_mpp(found),
