@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import struct
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -214,7 +212,7 @@ _SYNTAXES = {
     "native": ("1.2.840.10008.1.2.1", "RGB"),
     "rle": ("1.2.840.10008.1.2.5", "RGB"),
     "jpeg2000": ("1.2.840.10008.1.2.4.90", "YBR_RCT"),
-    "jpegxl": ("1.2.840.10008.1.2.4.111", "YBR_FULL_422"),
+    "jpegxl": ("1.2.840.10008.1.2.4.201", "YBR_FULL_422"),
 }
 
 
@@ -249,4 +247,6 @@ def _save(header: Any, tiles: list[Picture], syntax: str, path: Path) -> None:
     header["PixelData"].is_undefined_length = syntax != "native"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        header.save_as(path, enforce_file_format=True, implicit_vr=False, little_endian=True)
+        header.save_as(path, enforce_file_format=True)
+    if syntax == "jpegxl":  # pydicom does not know JPEG XL; the name that it writes instead is as long
+        path.write_bytes(path.read_bytes().replace(b"1.2.840.10008.1.2.4.201", b"1.2.840.10008.1.2.4.111"))
