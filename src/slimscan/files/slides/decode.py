@@ -136,10 +136,12 @@ def _three(pixels: NDArray[Any], shape: tuple[int, int]) -> NDArray[np.uint8]:
 
 
 def from_ycbcr(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(h, w, 3) YCbCr to RGB, full range (ITU-T T.871 clause 7, as JFIF has it), rounded to the nearest level."""
-    y, cb, cr = (pixels[..., k].astype(np.float64) - (128 if k else 0) for k in range(3))
-    planes = (y + 1.402 * cr, y - 0.344136 * cb - 0.714136 * cr, y + 1.772 * cb)
-    return np.clip(np.round(np.stack(planes, axis=-1)), 0, 255).astype(np.uint8)
+    """(h, w, 3) YCbCr to RGB, full range (ITU-T T.871 clause 7), in the 16-bit fixed point of libjpeg and OpenSlide."""
+    y, cb, cr = (pixels[..., k].astype(np.int32) - (128 if k else 0) for k in range(3))
+    red = y + ((91881 * cr + 32768) >> 16)
+    green = y + ((-22554 * cb - 46802 * cr + 32768) >> 16)
+    blue = y + ((116130 * cb + 32768) >> 16)
+    return np.clip(np.stack((red, green, blue), axis=-1), 0, 255).astype(np.uint8)
 
 
 def subsampled(stream: bytes) -> bool:

@@ -62,7 +62,7 @@ def find(path: Path, tif: Any) -> Found:
     if kind == "svs":
         levels, pictures = _aperio(numbered)
     elif kind == "ome-tiff":
-        levels, pictures = _ome(tif, numbered)
+        levels, pictures = _ome(path, tif, numbered)
     else:
         levels, pictures = _plain(numbered)
     if not levels:
@@ -70,6 +70,8 @@ def find(path: Path, tif: Any) -> Found:
             f"{path}: is a TIFF file of strips without tiles, so no slide that is known here; write it as a tiled pyramid "
             "first"
         )
+    for number, page in numbered:
+        _inside(path, f"directory {number}", page, "tile" if page.is_tiled else "strip")
     levels.sort(key=lambda one: -one[1].imagewidth)
     base = levels[0][1]
     described = tuple(describe(path, number, page, base) for number, page in levels)
@@ -112,7 +114,7 @@ def _aperio(numbered: list[tuple[int, Any]]) -> tuple[list[tuple[int, Any]], dic
     return levels, pictures
 
 
-def _ome(tif: Any, numbered: list[tuple[int, Any]]) -> tuple[list[tuple[int, Any]], dict[str, Any]]:
+def _ome(path: Path, tif: Any, numbered: list[tuple[int, Any]]) -> tuple[list[tuple[int, Any]], dict[str, Any]]:
     number_of = {page.offset: number for number, page in numbered}
     by_offset = {page.offset: page for _, page in numbered}
     levels: list[tuple[int, Any]] = []
@@ -124,8 +126,8 @@ def _ome(tif: Any, numbered: list[tuple[int, Any]]) -> tuple[list[tuple[int, Any
         if not levels and not word and all(page.is_tiled for page in pages):
             if len(series.pages) != 1:
                 raise NotReadable(
-                    f"{series.name or 'the image'}: keeps {len(series.pages)} planes (axes {series.axes}); want one RGB "
-                    "plane a level"
+                    f"{path}: {series.name or 'the image'} keeps {len(series.pages)} planes (axes {series.axes}); want one "
+                    "RGB plane a level"
                 )
             levels = [(number_of[page.offset], by_offset[page.offset]) for page in pages]
         elif word:
@@ -191,11 +193,18 @@ def _colour(page: Any, tag: int) -> str:
 def _segments(path: Path, where: str, page: Any, grid: tuple[int, int]) -> None:
     """NotReadable when the count of tiles is another than the size asks for, or a tile lies outside the file."""
     offsets, counts = page.dataoffsets, page.databytecounts
-    asked, size = grid[0] * grid[1], page.parent.filehandle.size
+    asked = grid[0] * grid[1]
     if not (len(offsets) == len(counts) == asked):
-        raise damaged(path, TITLE, f"{where} lists {len(offsets)} tiles, its size asks for {asked}")
-    if max(offset + count for offset, count in zip(offsets, counts, strict=True)) > size:
-        raise damaged(path, TITLE, f"{where} has a tile that reaches past the end of the file ({size} bytes)")
+        listed = min(len(offsets), len(counts)) if max(len(offsets), len(counts)) == asked else len(offsets)
+        raise damaged(path, TITLE, f"{where} lists {listed} tiles, its size asks for {asked}")
+    _inside(path, where, page, "tile")
+
+
+def _inside(path: Path, where: str, page: Any, noun: str) -> None:
+    size = page.parent.filehandle.size
+    ends = (offset + count for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False))
+    if max(ends, default=0) > size:
+        raise damaged(path, TITLE, f"{where} has a {noun} that reaches past the end of the file ({size} bytes)")
 
 
 def _quality(page: Any, colour: str) -> int | None:
