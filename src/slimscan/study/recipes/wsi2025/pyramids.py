@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from slimscan.each import threads
 from slimscan.nouns import Codec, Layout
 from slimscan.nouns.slide import Slide
-from slimscan.press.slide.sample import magnification, places, shrunk
+from slimscan.press.slide.sample import magnification, places
+from slimscan.press.slide.scaled import scaled
 from slimscan.regions.tissue import METHODS, Tissue, glass, united
 
 RGB = NDArray[np.uint8]
 PIECE = (256, 256)  # where a format hands out no tiles; also the paper's patches
-STRIP = 64  # rows of the small picture that are made at once
 
 
 @dataclass(frozen=True)
@@ -42,25 +42,9 @@ class Pyramid:
 
 def tissue(slide: Slide, power: float | None, wanted: float, methods: Sequence[str]) -> Tissue:
     """Where any of the masks sees tissue, made at one magnification (the level's own where the slide has less)."""
-    picture, step = overview(slide, wanted, power)
-    return united(Tissue(METHODS[name](picture), step, slide.levels[0].shape, (name,)) for name in methods)
-
-
-def overview(slide: Slide, wanted: float, power: float | None = None) -> tuple[RGB, tuple[float, float]]:
-    """(picture (h, w, 3), pixels of level 0 (y, x) that one of its pixels covers) at a magnification, made in strips."""
-    power = power or magnification(slide)
-    whole = slide.levels[0].shape
-    factor = max(1.0, power / wanted)
-    height, width = max(1, round(whole[0] / factor)), max(1, round(whole[1] / factor))
-    fit = [n for n, one in enumerate(slide.levels) if one.downsample <= factor * 1.05]
-    level = max(fit, key=lambda n: slide.levels[n].downsample, default=0)
-    have = slide.levels[level].shape
-    out = np.empty((height, width, 3), np.uint8)
-    for top in range(0, height, STRIP):
-        end = min(height, top + STRIP)
-        y0, y1 = round(top * have[0] / height), max(round(end * have[0] / height), round(top * have[0] / height) + 1)
-        out[top:end] = shrunk(slide.read(level, y0, 0, y1 - y0, have[1]), (end - top, width))
-    return out, (whole[0] / height, whole[1] / width)
+    seen = scaled(slide, max(1.0, (power or magnification(slide)) / wanted))
+    picture = seen.whole()
+    return united(Tissue(METHODS[name](picture), seen.step, slide.levels[0].shape, (name,)) for name in methods)
 
 
 def pyramids(
