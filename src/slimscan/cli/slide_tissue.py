@@ -11,7 +11,7 @@ import typer
 TISSUE = """Find the tissue of a slide, write it as a mask, and say which tiles are glass.
 
 Every method, mask, annotation file and model that is named counts: a tile is glass only where none of them sees tissue, and
-none within the margin. Without any, colour, otsu and entropy look at 2.5x. To correct a mask, edit the .png or .tif in any
+none within the margin. Without any, colour, otsu, relative and entropy look at 2.5x. To correct a mask, edit the .png or .tif in any
 editor (0 is glass) or import the .geojson in QuPath, and give it back by --mask or --annotations, which then stand alone
 unless a method is named as well.
 

@@ -21,7 +21,7 @@ from slimscan.press.slide.scaled import Scaled, fitting, scaled
 from slimscan.regions.tissue import METHODS, Tissue, glass, united
 from slimscan.regions.tissue.picture import left_out
 
-USUAL = ("colour", "otsu", "entropy")
+USUAL = ("colour", "otsu", "relative", "entropy")
 AT = 2.5  # magnification: the paper's for glass removal
 MARGIN = 64.0  # pixels of level 0
 _UNKNOWN_SIDE = 4096  # pixels of the longer side where no magnification is known
@@ -32,7 +32,7 @@ _MOST_PIXELS = 64 << 20  # of the picture that the colour methods see
 class Wanted:
     """How tissue is found; all of it together counts.
 
-    methods: names of METHODS; None: colour, otsu, entropy when nothing else is said, else none. masks, annotations: files
+    methods: names of METHODS; None: colour, otsu, relative, entropy when nothing else is said, else none. masks, annotations: files
     that tissue_files reads. model: best.pt of `slimscan slide train-tissue`. at: magnification at which all of them look,
     None: 2.5, or the slide's own where that is less. margin: pixels of level 0 around tissue that stay. chance: of the
     model, above which a pixel is tissue. device: of the model.

@@ -25,7 +25,7 @@ _ASPECT = 0.01  # of a side: masks are exported with rounded sides
 def mask(path: Path, slide: Slide) -> Tissue:
     """The mask in a TIFF or PNG, of a slide whole: 0 is glass, all else tissue; in colours, all that is not black.
 
-    Of a pyramid (QuPath's OME-TIFF) the largest level of at most 64 million pixels is taken. A mask of slimscan knows its
+    Of a pyramid (QuPath's OME-TIFF) the largest level of at most 64 million samples is taken. A mask of slimscan knows its
     step; others cover the slide from corner to corner. NotReadable: no such picture. InputError: a mask of another slide
     (its sides are in another proportion), JPEG (its edges are not what was drawn), an empty one.
     """
@@ -43,7 +43,7 @@ def mask(path: Path, slide: Slide) -> Tissue:
     if said:
         if tuple(said["slide"]) != shape:
             raise InputError(
-                f"{path}: is of a slide of {said['shape']} pixels (height, width), and {slide.path} has {list(shape)}"
+                f"{path}: is of a slide of {said['slide']} pixels (height, width), and {slide.path} has {list(shape)}"
             )
         step = (float(said["step"][0]), float(said["step"][1]))
         if values.shape != tuple(math.ceil(side / one) for side, one in zip(shape, step, strict=True)):
@@ -116,7 +116,7 @@ def _tiff(path: Path) -> tuple[NDArray[Any], dict[str, Any]]:
 
     try:
         with tifffile.TiffFile(path) as file:
-            levels = [level for level in file.series[0].levels if math.prod(level.shape) <= _MOST_PIXELS * 4]
+            levels = [level for level in file.series[0].levels if math.prod(level.shape) <= _MOST_PIXELS]
             if not levels:
                 raise InputError(
                     f"{path}: the mask is {file.series[0].shape}, more than {_MOST_PIXELS >> 20} million pixels; export it"
