@@ -141,7 +141,8 @@ def from_ycbcr(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     red = y + ((91881 * cr + 32768) >> 16)
     green = y + ((-22554 * cb - 46802 * cr + 32768) >> 16)
     blue = y + ((116130 * cb + 32768) >> 16)
-    return np.clip(np.stack((red, green, blue), axis=-1), 0, 255).astype(np.uint8)
+    out: NDArray[np.uint8] = np.clip(np.stack((red, green, blue), axis=-1), 0, 255).astype(np.uint8)
+    return out
 
 
 def subsampled(stream: bytes) -> bool:
