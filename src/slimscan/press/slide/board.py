@@ -27,7 +27,8 @@ STREAMS = ("jpeg", "jpeg2000", "jpegxl")
 class Board:
     """One level. number: of the page (TIFF) or 0 (DICOM). index: of the level in the slide. places: tile number -> (row,
     column). prefix: what makes a stored JPEG tile a whole stream in place of its SOI. colour: see nouns.slide.Level.
-    seen(index): the pixels of a tile through a reader, for tiles that are no codestreams.
+    seen(index): the pixels of a tile through a reader, for tiles that are no codestreams. turn: colour for the decoder of
+    streams where it is not the level's.
     """
 
     number: int
@@ -36,6 +37,7 @@ class Board:
     prefix: bytes
     seen: Callable[[int], Tile] = field(repr=False)
     places: Mapping[int, tuple[int, int]] | None = None
+    turn: str | None = None
 
     def place(self, tile: int) -> tuple[int, int]:
         """(row, column)."""
@@ -48,7 +50,7 @@ class Board:
     def pixels(self, tile: int, stored: bytes) -> Tile:
         """(h, w, 3) of the whole tile as stored; NotReadable or CodecError for damage."""
         if self.level.compression in STREAMS:
-            return rgb(self.stream(stored), self.level.tile, self.level.colour)
+            return rgb(self.stream(stored), self.level.tile, self.level.colour if self.turn is None else self.turn)
         return self.seen(tile)
 
 

@@ -14,12 +14,14 @@ from typing import Any, Literal, get_args
 import slimscan
 from slimscan.each import Each, threads
 from slimscan.errors import CheckFailed, InputError
+from slimscan.files.guard import read_head
 from slimscan.files.slides.open import open_slide
 from slimscan.files.slides.rewrite import rewrite
 from slimscan.files.slides.rewrite_blank import may_be_empty
 from slimscan.files.slides.rewrite_skeleton import sha256, skeleton
 from slimscan.nouns import Check, Needs
 from slimscan.nouns.slide import Slide
+from slimscan.press.slide import dicom
 from slimscan.press.slide.board import Board, Payloads, boards, payloads
 from slimscan.press.slide.families import family
 from slimscan.press.slide.ledger import Ledger, packed, read_ledger
@@ -28,11 +30,13 @@ from slimscan.press.slide.proof import Sums, others_equal, prove, reader_sees
 from slimscan.press.slide.quality import Floors
 from slimscan.press.slide.transcode import Way
 from slimscan.press.staging import admit_output, staged
+from slimscan.regions.tissue import Tissue
 
 Profile = Literal["exact", "compatible", "small", "paper"]
 Left = Literal["keep", "paint", "shared", "empty"]
 GLASS: Mapping[Profile, Left] = {"exact": "keep", "compatible": "shared", "small": "shared", "paper": "keep"}
 TRIES = 4
+Find = Callable[[Slide], tuple[Tissue, Mapping[int, Grid]]]
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,7 @@ def compress_slide(
     *,
     profile: Profile = "exact",
     left: Left | None = None,
-    glass: Mapping[int, Grid] | Callable[[Slide], Mapping[int, Grid]] | None = None,
+    tissue: Find | Mapping[int, Grid] | None = None,
     floors: Floors | None = None,
     paper_codec: str = "jpegxl",
     allow_lossy_again: bool = False,
@@ -97,8 +101,8 @@ def compress_slide(
 
     profile: exact (every tile comes back as its bytes, and the file too), compatible (tiles untouched, glass left out), small
     (for each level the family of tiles of the fewest bytes, each at the coarsest setting that passes floors), paper (one
-    codec at the paper's setting). left: what stands for tiles of glass, by default GLASS. glass: level -> (rows, columns),
-    True where a tile shows nothing but glass; or a function of the open slide.
+    codec at the paper's setting). left: what stands for tiles of glass, by default GLASS. tissue: level -> (rows, columns),
+    True where a tile shows nothing but glass; or a function of the open slide that gives the tissue too, for `paint`.
     small and paper change pixels: a source that lost something before needs allow_lossy_again.
 
     Raises InputError, NotReadable or OutputError before anything stands at `output`, CheckFailed when what was read back is
@@ -108,10 +112,11 @@ def compress_slide(
     source, output = Path(source), Path(output)
     wish = _admitted(profile, left, floors, paper_codec)
     admit_output(output, force, source)
-    with open_slide(source) as slide:
-        work = container(slide)
+    opener = dicom.alone if is_dicom(source) else open_slide
+    with opener(source) as slide:
+        work = container(slide, source)
         with staged(output, force) as stage:
-            receipt = _settled(slide, work, wish, glass, stage.path, each or threads(), allow_lossy_again)
+            receipt = _settled(slide, source, work, wish, tissue, stage.path, each or threads(), allow_lossy_again)
     return replace(receipt, output=str(output), seconds=time.perf_counter() - started)
 
 
@@ -125,14 +130,21 @@ class Container:
     write: Callable[[Path, Path, Sequence[Plan], Each], None]
     skeleton: Callable[[Path], bytes]
     attach: Callable[[Path, bytes], None]
+    open: Callable[[Path], AbstractContextManager[Slide]]
 
 
-def container(slide: Slide) -> Container:
+def is_dicom(path: Path) -> bool:
+    """Whether it is a DICOM file, or a folder, which only DICOM slides are."""
+    if path.is_dir():
+        return True
+    return read_head(path)[128:132] == b"DICM"
+
+
+def container(slide: Slide, source: Path) -> Container:
     """The TIFF or DICOM way of a slide; InputError for one without tiles."""
     if slide.format == "dicom":
-        from slimscan.press.slide.dicom import dicom_container
-
-        return dicom_container(slide)
+        here = (dicom.board(source),)
+        return Container("dicom", here, dicom.frames, dicom.write, dicom.skeleton, dicom.attach, dicom.alone)
     aperio = slide.format == "svs"
 
     def write(source: Path, out: Path, plans: Sequence[Plan], each: Each) -> None:
@@ -146,7 +158,7 @@ def container(slide: Slide) -> Container:
             each=each,
         )
 
-    return Container("tiff", boards(slide), payloads, write, skeleton, _appended)
+    return Container("tiff", boards(slide), payloads, write, skeleton, _appended, open_slide)
 
 
 def _appended(path: Path, data: bytes) -> None:
@@ -161,9 +173,13 @@ def _admitted(profile: str, left: str | None, floors: Floors | None, paper_codec
         raise InputError(f'--glass "{left}" is not known; allowed: {", ".join(get_args(Left))}')
     family(paper_codec)
     if profile == "exact" and left not in (None, "keep"):
-        raise InputError(f"--glass {left}: exact keeps every tile; take --profile compatible or small to leave glass out")
+        raise InputError(
+            f"--glass {left}: exact keeps every tile; take --profile compatible or small to leave glass out"
+        )
     if left == "paint" and profile != "paper":
-        raise InputError("--glass paint reproduces the paper and takes more bytes than shared; say --profile paper with it")
+        raise InputError(
+            "--glass paint reproduces the paper and takes more bytes than shared; say --profile paper with it"
+        )
     if floors is not None and profile != "small":
         raise InputError(f"--floor-...: only small checks tiles against floors; --profile {profile} takes none")
     assert profile in GLASS
@@ -172,9 +188,10 @@ def _admitted(profile: str, left: str | None, floors: Floors | None, paper_codec
 
 def _settled(
     slide: Slide,
+    source: Path,
     work: Container,
     wish: Wish,
-    glass: Mapping[int, Grid] | Callable[[Slide], Mapping[int, Grid]] | None,
+    tissue: Find | Mapping[int, Grid] | None,
     hidden: Path,
     each: Each,
     again: bool,
@@ -183,18 +200,21 @@ def _settled(
     lossy = any(board.level.lossy is not False for board in work.boards)
     if lossy and wish.profile in ("small", "paper") and not again:
         raise InputError(
-            f"{slide.path}: its tiles were compressed with loss before; --profile {wish.profile} would lose once more, which "
+            f"{source}: its tiles were compressed with loss before; --profile {wish.profile} would lose once more, which "
             "--allow-lossy-again permits; exact and compatible lose nothing"
         )
-    grids = {} if wish.left == "keep" or glass is None else dict(glass(slide) if callable(glass) else glass)
+    seen, grids = None, {}
+    if wish.left != "keep" and tissue is not None:
+        seen, grids = tissue(slide) if callable(tissue) else (None, dict(tissue))
     if wish.left == "empty" and slide.format == "svs":
         grids = may_be_empty(slide.levels, grids)
-    start = {board.number: Plan(board, glass=grids.get(board.index), left=wish.left) for board in work.boards}
-    with work.payloads(slide.path, False) as stored:
+    painted = seen if wish.left == "paint" else None
+    start = {b.number: Plan(b, glass=grids.get(b.index), left=wish.left, tissue=painted) for b in work.boards}
+    with work.payloads(source, False) as stored:
         plans = {number: with_blank(_plan(plan, wish, stored), stored.read) for number, plan in start.items()}
         for _ in range(TRIES):
             try:
-                work.write(slide.path, hidden, tuple(plans.values()), each)
+                work.write(source, hidden, tuple(plans.values()), each)
             except NoWay as error:
                 plans[error.number] = with_blank(start[error.number], stored.read)
                 continue
@@ -205,8 +225,10 @@ def _settled(
                 break
             plans |= {number: with_blank(start[number], stored.read) for number in grown}
         else:
-            raise CheckFailed(f"{slide.path}: no plan held in {TRIES} tries; take --profile compatible, which changes no tile")
-    return _signed(slide, work, wish, tuple(plans.values()), found, hidden, lossy, bool(grids))
+            raise CheckFailed(
+                f"{source}: no plan held in {TRIES} tries; take --profile compatible, which changes no tile"
+            )
+    return _signed(source, work, wish, tuple(plans.values()), found, hidden, lossy, bool(grids))
 
 
 def _plan(start: Plan, wish: Wish, stored: Payloads) -> Plan:
@@ -216,14 +238,16 @@ def _plan(start: Plan, wish: Wish, stored: Payloads) -> Plan:
         return choose_small(start, wish.floors, stored.read)
     if wish.profile == "paper":
         if start.board.level.colour == "grey":
-            raise InputError("--profile paper codes colour tiles; this slide has a grey level, take exact or compatible")
+            raise InputError(
+                "--profile paper codes colour tiles; this slide has a grey level, take exact or compatible"
+            )
         chosen = family(wish.paper_codec)
         return replace(start, family=chosen, value=chosen.paper)
     return start
 
 
 def _signed(
-    slide: Slide,
+    source: Path,
     work: Container,
     wish: Wish,
     plans: tuple[Plan, ...],
@@ -233,11 +257,10 @@ def _signed(
     left_out: bool,
 ) -> SlideReceipt:
     """The receipt and the ledger behind the file; the source itself when nothing was gained. CheckFailed as promised."""
-    source = slide.path
     digest = sha256(source)
     checks = _checks(work, wish, plans, found, source, hidden)
     exact = wish.profile == "exact"
-    receipt = _receipt(slide, wish, plans, found, lossy, digest, checks)
+    receipt = _receipt(source, wish, plans, found, lossy, digest, checks)
     about = {
         "version": 1,
         "profile": wish.profile,
@@ -257,7 +280,7 @@ def _signed(
         size = source.stat().st_size
         same = Check("copy", digest, sha256(hidden), sha256(hidden) == digest)
         receipt = replace(
-            _receipt(slide, wish, tuple(Plan(p.board) for p in plans), _as_is(plans, found), lossy, digest, [same]),
+            _receipt(source, wish, tuple(Plan(p.board) for p in plans), _as_is(plans, found), lossy, digest, [same]),
             output_bytes=size, saved_percent=0.0, copied=True, notes=(note,),
         )  # fmt: skip
     else:
@@ -278,7 +301,7 @@ def _signed(
             saved_percent=100 * (1 - size / whole),
             ledger_bytes=len(data),
             checks=tuple(checks),
-            notes=_notes(slide, wish, plans, receipt, left_out, size > whole),
+            notes=_notes(wish, plans, receipt, left_out, size > whole),
         )
     failed = [check for check in receipt.checks if not check.passed]
     if failed:
@@ -304,7 +327,7 @@ def _checks(
         checks.append(
             Check("other pictures", "the same bytes", f"page {changed[0]} differs" if changed else "same", not changed)
         )
-        seen = list(reader_sees(hidden, plans, before, after))
+        seen = list(reader_sees(work.open(hidden), plans, before, after))
     checks.append(Check("opens", "levels and pixels as written", seen[0] if seen else "as written", not seen))
     return checks
 
@@ -332,7 +355,7 @@ def _as_is(plans: Sequence[Plan], found: Mapping[int, Sums]) -> dict[int, Sums]:
 
 
 def _receipt(
-    slide: Slide,
+    source: Path,
     wish: Wish,
     plans: Sequence[Plan],
     found: Mapping[int, Sums],
@@ -351,11 +374,11 @@ def _receipt(
     low, tile = found[worst.board.number].worst
     row, col = worst.board.place(tile) if tile >= 0 else (-1, -1)
     return SlideReceipt(
-        source=str(slide.path),
+        source=str(source),
         output="",
         profile=f"{wish.profile} {wish.paper_codec}" if wish.profile == "paper" else wish.profile,
         glass=wish.left,
-        source_bytes=slide.path.stat().st_size,
+        source_bytes=source.stat().st_size,
         output_bytes=0,
         saved_percent=0.0,
         tile_bytes=(sum(s.bytes_in for s in found.values()), sum(s.bytes_out for s in found.values())),
@@ -401,9 +424,7 @@ def _travelling(receipt: SlideReceipt) -> dict[str, Any]:
     return {key: value for key, value in asdict(receipt).items() if key not in left_out}
 
 
-def _notes(
-    slide: Slide, wish: Wish, plans: Sequence[Plan], receipt: SlideReceipt, left_out: bool, grown: bool
-) -> tuple[str, ...]:
+def _notes(wish: Wish, plans: Sequence[Plan], receipt: SlideReceipt, left_out: bool, grown: bool) -> tuple[str, ...]:
     notes = []
     if receipt.lossy_before and receipt.tiles["recoded"]:
         notes.append("lossy on lossy: the source's tiles had lost something already, and were coded with loss again")
@@ -414,7 +435,9 @@ def _notes(
             + ("; `slimscan slide restore` gives the source back" if wish.profile == "exact" else "")
         )
     if receipt.tiles["empty"]:
-        notes.append("glass is stored as tiles of no bytes: OpenSlide shows it transparent, other readers black or not at all")
+        notes.append(
+            "glass is stored as tiles of no bytes: OpenSlide shows it transparent, other readers black or not at all"
+        )
     if wish.left != "keep" and not left_out:
         notes.append("nothing was said about where glass is, so that all tiles were kept")
     if grown:

@@ -51,7 +51,7 @@ def _layout(shape: tuple[int, ...]) -> Layout:
     return Layout((1, *shape), "uint8", 8)
 
 
-def _jpeg(pixels: Pixels, layout: Layout, value: float | None) -> bytes:
+def _jpeg(pixels: Pixels, layout: Layout, value: float | None) -> bytes:  # noqa: ARG001
     """4:2:0 with libjpeg's own Huffman tables, as programs write tiles by default, the paper's among them."""
     if value is None:
         raise InputError("jpeg is never exact; choose jpegxl for lossless tiles")
@@ -60,7 +60,7 @@ def _jpeg(pixels: Pixels, layout: Layout, value: float | None) -> bytes:
 
 
 def _jpegxl(effort: int) -> Codec:
-    def encode(pixels: Pixels, layout: Layout, value: float | None) -> bytes:
+    def encode(pixels: Pixels, layout: Layout, value: float | None) -> bytes:  # noqa: ARG001
         """Distance, None for lossless."""
         plane = one_slice(pixels)
         return bytes(

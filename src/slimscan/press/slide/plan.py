@@ -20,6 +20,7 @@ from slimscan.press.slide.board import Board
 from slimscan.press.slide.families import FAMILIES, JPEG2000, JPEGXL, Family
 from slimscan.press.slide.quality import Floors, Quality, Tile, judge
 from slimscan.press.slide.transcode import Way, plain_way, shrink
+from slimscan.regions.tissue import Tissue
 
 SAMPLE = 16
 Grid = NDArray[np.bool_]
@@ -39,6 +40,7 @@ class Plan:
     """family None: tiles stay as they are. exact: tiles of the family come back as their source's bytes (JPEG XL), by `way`.
     value: the fixed setting of `paper`. floors: the check of `small`. glass: True where a tile shows none but glass;
     left: what stands there, "keep", "shared", "empty" or "paint". blank: the white tile in the level's own form.
+    tissue: with "paint", pixels outside it become white in tiles that are not all glass.
     """
 
     board: Board
@@ -50,10 +52,24 @@ class Plan:
     glass: Grid | None = None
     left: str = "keep"
     blank: bytes | None = None
+    tissue: Tissue | None = None
 
     def is_glass(self, tile: int) -> bool:
         """Whether the tile is left out or painted."""
         return self.glass is not None and self.left != "keep" and bool(self.glass[self.board.place(tile)])
+
+    def wanted(self, tile: int, stored: bytes) -> Tile:
+        """The pixels that are to be shown: the tile's own, its glass painted white where that was asked for."""
+        pixels = self.board.pixels(tile, stored)
+        if self.tissue is None:
+            return pixels
+        level, (row, col) = self.board.level, self.board.place(tile)
+        held = self.tissue.pixels
+        y, x = (
+            np.minimum(((at * side + np.arange(side) + 0.5) * grid / whole).astype(np.int64), grid - 1)
+            for at, side, grid, whole in zip((row, col), level.tile, held.shape, level.shape, strict=True)
+        )
+        return np.where(held[np.ix_(y, x)][..., None], pixels, np.uint8(255))
 
     def answer(self, tile: int, stored: bytes) -> Answer:
         """What stands in the output for a stored tile; NoWay when the plan cannot hold it."""
@@ -65,7 +81,7 @@ class Plan:
         if self.family is None:
             return AS_IS
         if self.value is not None:
-            return self.family.encode(self.board.pixels(tile, stored), self.value)
+            return self.family.encode(self.wanted(tile, stored), self.value)
         kept = self._kept(stored)
         if self.exact:
             if kept is None:

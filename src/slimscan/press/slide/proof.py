@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from slimscan.errors import SlimscanError
+from slimscan.nouns.slide import Slide
 from slimscan.press.slide.board import Payloads
 from slimscan.press.slide.plan import Plan
 from slimscan.press.slide.quality import PEAK, Quality, judge
@@ -70,7 +71,8 @@ def prove(
 
     def look(item: tuple[int, int]) -> _Seen:
         number, tile = item
-        return _look(by_number[number], tile, source.read(number, tile), output.read(number, tile))
+        got = output.read(number, tile)
+        return _look(by_number[number], tile, source.read(number, tile), got)
 
     items = [(number, tile) for number, plan in by_number.items() for tile in range(len(source.at[number]))]
     for (number, tile), seen in zip(items, each(look, items), strict=True):
@@ -90,7 +92,7 @@ def _look(plan: Plan, tile: int, stored: bytes, got: bytes) -> _Seen:
     if plan.is_glass(tile) and (plan.left == "empty" or plan.blank is not None):
         how = {"shared": "shared", "empty": "empty", "paint": "painted"}[plan.left]
         wanted = b"" if how == "empty" else plan.blank
-        return _Seen(how, sizes, digest, wrong="" if got == wanted else "is not the blank tile")
+        return _Seen(how, sizes, digest, wrong="" if _bare(got) == wanted else "is not the blank tile")
     if got == stored:
         return _Seen("as is", sizes, digest, Quality(1.0, math.inf, 1.0, 0.0))
     if plan.family is None:
@@ -99,12 +101,19 @@ def _look(plan: Plan, tile: int, stored: bytes, got: bytes) -> _Seen:
         if plan.way is not None and plan.value is None and (plan.exact or b"jbrd" in got[:64]):
             same = grow(got, plan.way) == stored
             quality = Quality(1.0, math.inf, 1.0, 0.0)
-            return _Seen("transcoded", sizes, digest, quality, "" if same else "does not come back as its source's bytes")
-        quality = judge(plan.board.pixels(tile, stored), plan.family.decode(got, plan.board.level.tile))
+            return _Seen(
+                "transcoded", sizes, digest, quality, "" if same else "does not come back as its source's bytes"
+            )
+        quality = judge(plan.wanted(tile, stored), plan.family.decode(_bare(got), plan.board.level.tile))
     except SlimscanError as error:
         return _Seen("recoded", sizes, digest, wrong=str(error))
     missed = plan.floors is not None and not quality.passes(plan.floors)
     return _Seen("recoded", sizes, digest, quality, "misses a floor" if missed else "")
+
+
+def _bare(got: bytes) -> bytes:
+    """Without the zero that fills a DICOM item behind an end marker up to an even length (PS3.5 A.4)."""
+    return got[:-1] if got.endswith(b"\xff\xd9\x00") else got
 
 
 def _add(sums: Sums, tile: int, seen: _Seen) -> None:
@@ -136,11 +145,11 @@ def others_equal(source: Payloads, output: Payloads, done: Mapping[int, Any]) ->
     ]
 
 
-def reader_sees(out: Path, plans: Sequence[Plan], source: Payloads, output: Payloads) -> Iterator[str]:
+def reader_sees(
+    opened: AbstractContextManager[Slide], plans: Sequence[Plan], source: Payloads, output: Payloads
+) -> Iterator[str]:
     """What is not right when the output is opened as a slide, a sentence each: sides of levels, pixels of one tile a level."""
-    from slimscan.files.slides.open import open_slide
-
-    with open_slide(out) as slide:
+    with opened as slide:
         for plan in plans:
             level, (high, wide) = plan.board.level, plan.board.level.tile
             if plan.board.index >= len(slide.levels) or slide.levels[plan.board.index].shape != level.shape:
@@ -157,7 +166,7 @@ def reader_sees(out: Path, plans: Sequence[Plan], source: Payloads, output: Payl
             if plan.family is None or (plan.way is not None and (plan.exact or b"jbrd" in got[:64])) or got == stored:
                 wanted = plan.board.pixels(tile, stored)
             else:
-                wanted = plan.family.decode(got, level.tile)
+                wanted = plan.family.decode(_bare(got), level.tile)
             shown = slide.read(plan.board.index, row * high, col * wide, h, w)
             off = int(np.abs(shown.astype(np.int16) - wanted[:h, :w].astype(np.int16)).max())
             if off:

@@ -35,7 +35,9 @@ class Floors:
     def __post_init__(self) -> None:
         for name, value in (("--floor-ssim", self.ssim), ("--floor-window", self.window)):
             if not -1 <= value <= 1:
-                raise InputError(f"{name} {value:g}: SSIM lies between -1 and 1; 0.97 is the default of --floor-ssim, 0.9 of --floor-window")
+                raise InputError(
+                    f"{name} {value:g}: SSIM lies between -1 and 1; 0.97 is the default of --floor-ssim, 0.9 of --floor-window"
+                )
         if not 0 <= self.psnr_db <= 120:
             raise InputError(f"--floor-psnr {self.psnr_db:g}: want decibels between 0 and 120; 30 is the default")
 

@@ -78,7 +78,7 @@ def _written(source: Path, ledger: Ledger, out: Path) -> tuple[int, str]:
     ways = {int(number): way_from(said) for number, said in ledger.about["ways"].items()}
     count = 0
     if ledger.about["container"] == "dicom":
-        from slimscan.press.slide.dicom import from_frames, frames
+        from slimscan.press.slide.dicom import frames, from_frames
 
         open_payloads, build = frames, from_frames
     else:

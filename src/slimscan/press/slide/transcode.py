@@ -50,7 +50,7 @@ def shrink(stored: bytes, way: Way) -> bytes | None:
         else:
             small = _lossless(_samples(stored, way))
         return small if grow(small, way) == stored else None
-    except Exception:  # libjxl and zlib raise many kinds for streams that they cannot hold; all mean: keep it as it is
+    except Exception:  # noqa: BLE001  libjxl and zlib raise many kinds for streams that they cannot hold; all mean: keep it as it is
         return None
 
 
