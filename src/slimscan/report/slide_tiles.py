@@ -121,7 +121,7 @@ def _squares(slide: Slide) -> Any:
 def _webp(pixels: RGB) -> bytes:
     import imagecodecs
 
-    return bytes(imagecodecs.webp_encode(np.ascontiguousarray(pixels), lossless=True, method=2))
+    return bytes(imagecodecs.webp_encode(np.ascontiguousarray(pixels), lossless=True, method=0))
 
 
 def _alone(held: str) -> str:

@@ -19,6 +19,8 @@ from slimscan.nouns import Needs
 from slimscan.nouns.slide import Slide
 from slimscan.press.slide.compare import LevelLine, TileRow, compare, lines
 from slimscan.press.slide.facts import Facts, Reader, facts, readers
+from slimscan.press.slide.ledger import read_ledger
+from slimscan.press.slide.restore import restored_digest
 from slimscan.press.slide.sample import places
 
 OPENSLIDE = Needs("openslide-python", "openslide", "slides")
@@ -26,6 +28,7 @@ ANOTHER_DB = 15.0  # below this two tiles are not of one picture
 ROUNDING = 3  # levels by which two JPEG decoders may differ after upsampled chroma
 GLASS = 0.001  # share of tissue pixels that a left-out tile may hold
 SLOW = 2.0
+SMALL = 500_000_000  # bytes of a file that is restored on the way, unless every tile is asked for
 LOOKED = 12  # tiles a level through the other readers
 # Properties that name the file's bytes or its compression, which are meant to change.
 MEANT = ("openslide.quickhash-1", "tiff.Compression", "tiff.DocumentName", "tiff.Software", "tiff.DateTime")
@@ -87,6 +90,8 @@ def check(
                     _associated(before, out),
                     _icc(before, out),
                 ]
+        if most is None or found.bytes <= SMALL:
+            findings += _restored(path)
         findings += [_openslide(out, seed), *([] if found.kind != "tiff" else [_tifffile(out, seed)])]
         if source is not None:
             findings += _speed(source, path)
@@ -147,6 +152,21 @@ def _glass(rows: list[TileRow]) -> list[Finding]:
             )
         ]
     return [Finding("glass", True, f"{said}; the source shows nothing but glass there")]
+
+
+def _restored(path: Path) -> list[Finding]:
+    """The file that an exact copy was made of comes back, byte for byte; nothing for other files."""
+    ledger = read_ledger(path) if path.is_file() else None
+    if ledger is None or not ledger.skeleton:
+        return []
+    name = "restores its source"
+    try:
+        found = restored_digest(path)
+    except SlimscanError as error:
+        return [Finding(name, False, str(error))]
+    except OSError as error:
+        return [Finding(name, None, f"not tried: no room beside the file ({error.strerror or error})")]
+    return [Finding(name, True, f"every byte of it, SHA-256 {found[:16]}...")]
 
 
 def _properties(before: Slide, out: Slide) -> Finding:
@@ -242,6 +262,7 @@ def _tifffile(out: Slide, seed: int) -> Finding:
     import tifffile
 
     name, largest, looked = "tifffile", 0, 0
+    means: list[float] = []
     try:
         with tifffile.TiffFile(out.path) as tiff:
             for index, level in enumerate(out.levels):
@@ -263,14 +284,17 @@ def _tifffile(out: Slide, seed: int) -> Finding:
                     pixels = np.asarray(got).reshape(*np.asarray(got).shape[-3:])[:h, :w]
                     ours = out.read(index, row * level.tile[0], col * level.tile[1], h, w)
                     largest, looked = max(largest, _apart(pixels, ours)), looked + 1
+                    means.append(float(np.abs(pixels.astype(np.float64) - ours).mean()))
     except Exception as error:  # noqa: BLE001 - what a foreign reader raises is what is told
         return Finding(
             name, None, f"cannot decode it: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
         )
     if largest > ROUNDING:
-        return Finding(
-            name, None, f"decodes it, and sees pixels that differ by up to {largest} from what slimscan reads"
-        )
+        mean = sum(means) / len(means)
+        said = f"decodes it, and sees pixels that differ by {mean:.2g} levels in the mean and up to {largest} from what slimscan reads"
+        return Finding(name, None, said)
+    if not looked:
+        return Finding(name, None, "opens it; no tile was there to decode")
     return Finding(name, True, f"decodes {looked} tiles to the same pixels{f' (to {largest})' if largest else ''}")
 
 

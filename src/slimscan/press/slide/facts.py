@@ -166,7 +166,7 @@ def _openslide(found: Facts) -> Reader:
         return Reader(name, "refuses", f"{_odd(found)} tiles are not supported")
     if _has(found, APERIO) and not found.aperio:
         return Reader(name, "refuses", "Aperio's JPEG 2000 needs an Aperio description")
-    if found.zero and found.aperio:
+    if found.zero and found.aperio and len(found.pages) > 1:
         return Reader(
             name,
             "opens",
