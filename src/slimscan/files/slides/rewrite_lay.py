@@ -33,7 +33,7 @@ def entry(tag: int, value: Value, order: str, old: Entry | None = None) -> Entry
     if isinstance(value, float):
         return Entry(tag, 12, 1, struct.pack(order + "d", value))
     if isinstance(value, Fraction):
-        near = value.limit_denominator(1_000_000)
+        near = value.limit_denominator(max(1, min(1_000_000, CLASSIC_END // (int(value) + 2))))
         return Entry(tag, 5, 1, struct.pack(order + "II", near.numerator, near.denominator))
     return numbers(tag, np.atleast_1d(np.asarray(value)), order, old.kind if old else SHORT if tag in _SHORTS else LONG)
 
