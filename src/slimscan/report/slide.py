@@ -131,7 +131,7 @@ def _ladder(steps: Sequence[Step]) -> html.Html:
         "ladder", "The ladder",
         html.table(
             ("", "bytes", "saved", "PSNR of tissue", "SSIM of tissue", "lowest SSIM of a tile", "known readers that open it"), rows,
-            caption="Whole files; likeness over the tiles of tissue that were looked at, as many from each level.",
+            caption="Whole files; likeness over the tiles of tissue that were looked at, as many from each level. SSIM is the mean of R, G and B, which is stricter than luma alone.",
         ),
         html.figure(html.image(chart, "bytes of every file"), "Bytes of every file."),
     )  # fmt: skip

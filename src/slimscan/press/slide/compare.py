@@ -31,7 +31,8 @@ MOST = 64  # tiles a level
 class TileRow:
     """One place of one level. y, x: its corner there; shape: its part inside the level. tissue: share in the source.
 
-    stored_source, stored: bytes of both tiles, 0 where a format has none. jpeg90: bytes of the source's pixels as JPEG of
+    stored_source, stored: bytes of both tiles, 0 where a
+    format has none and for a tile that was left out: what all of those share is counted nowhere. jpeg90: bytes of the source's pixels as JPEG of
     quality 90, None when not asked. decode_s: to read the tile of the output as pixels.
     """
 
@@ -125,7 +126,7 @@ def _row(
     else:
         fate = "same bytes" if same else "same pixels" if math.isinf(like.psnr_db) else "changed"
     return TileRow(
-        index, *place, y, x, (h, w), fate, tissue_share(before), len(one or b""), len(other or b""),
+        index, *place, y, x, (h, w), fate, tissue_share(before), len(one or b""), 0 if gone else len(other or b""),
         len(through(family("jpeg").codec, 90.0, before)[0]) if jpeg90 else None,
         like.psnr_db, like.ssim, like.ms_ssim, like.mse,
         int(np.abs(before.astype(np.int16) - after.astype(np.int16)).max()), before_s, after_s,

@@ -179,6 +179,8 @@ def _openslide(found: Facts) -> Reader:
 
 def _tifffile(found: Facts) -> list[Reader]:
     why = "zero-byte tiles are black unless GDAL_NODATA says 255" if found.zero else ""
+    if not why and _has(found, JXL):
+        why = "tiles transcoded from RGB JPEG come out some levels off in colour"
     answer: Answer = "wrong" if found.zero else "opens"
     return [Reader("tifffile 2026.3", answer, why), Reader("tiffslide", answer, why)]
 
