@@ -57,7 +57,9 @@ def about(path: str) -> dict[str, Any]:
                 counted |= {"stored": int((sizes > 0).sum()), "bytes": int(sizes.sum())}
             levels.append(asdict(level) | counted)
         beside = {name: slide.image(name).shape[:2] for name in slide.associated}
-        files = [Path(path)] if Path(path).is_file() else [file for file in Path(path).iterdir() if file.is_file()]
+        folder = Path(path).with_suffix("") if slide.format == "mrxs" else Path(path)
+        files = [Path(path)] if Path(path).is_file() else []
+        files += [file for file in folder.iterdir() if file.is_file()] if folder.is_dir() else []
         return {
             "path": str(slide.path),
             "format": slide.format,

@@ -6,22 +6,25 @@ without a frame hold nothing (TILED_SPARSE). A level may be split into a concate
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from slimscan.errors import NotReadable
-from slimscan.files.guard import reading
+from slimscan.files.dicom.open import quiet
+from slimscan.files.guard import damaged, reading
 from slimscan.files.slides import decode, splice
 from slimscan.files.slides.dicomlevel import STREAMS, Piece, Tiling, piece, tiling
 from slimscan.files.slides.opened import Opened, Picture
 
 TITLE = "DICOM slide"
 WSI = "1.2.840.10008.5.1.4.1.1.77.1.6"
+# What pydicom raises for damaged files; here it means that a file is no part of a slide.
+_UNREADABLE = (OSError, EOFError, ValueError, LookupError, AttributeError, TypeError, NotImplementedError, struct.error)
 _PICTURES = {"LABEL": "label", "OVERVIEW": "macro", "THUMBNAIL": "thumbnail"}
 
 
@@ -89,38 +92,45 @@ def _scaled(
 
 
 def _files(path: Path) -> list[Path]:
-    """The files of the series, by name."""
-    import pydicom
-
-    from slimscan.files.dicom.open import quiet
-
-    folder = path if path.is_dir() else path.parent
-    series: dict[str, list[Path]] = {}
-    mine = ""
-    for file in sorted(folder.iterdir()):
-        if not file.is_file() or not _dicm(file):
-            continue
-        with quiet():
-            found = pydicom.dcmread(
-                file, stop_before_pixels=True, specific_tags=["SOPClassUID", "SeriesInstanceUID", "Modality"]
-            )
-        kind = found.get("SOPClassUID") or found.file_meta.get("MediaStorageSOPClassUID") or ""
-        uid = str(found.get("SeriesInstanceUID", ""))
-        if file == path:
-            mine = uid
-            if kind != WSI:
-                raise NotReadable(
-                    f"{path}: is a DICOM image of modality {found.get('Modality') or 'unknown'}, not a whole slide; "
-                    "`slimscan info` says what it is"
-                )
-        if kind == WSI:
-            series.setdefault(uid, []).append(file)
+    """The files of the series, by name. Neighbours that cannot be read are no part of it."""
     if path.is_dir():
+        series: dict[str, list[Path]] = {}
+        for file in sorted(path.iterdir()):
+            kind, uid, _ = _about(file) or ("", "", "")
+            if kind == WSI:
+                series.setdefault(uid, []).append(file)
         if len(series) != 1:
             said = f"{len(series)} DICOM slides" if series else "no DICOM slide"
             raise NotReadable(f"{path}: the folder holds {said}; want one, or name a file of the one that is meant")
         return next(iter(series.values()))
-    return series[mine] if mine else [path]
+    mine = _about(path)
+    if mine is None:
+        raise damaged(path, TITLE, "its header cannot be read")
+    if mine[0] != WSI:
+        raise NotReadable(
+            f"{path}: is a DICOM image of modality {mine[2]}, not a whole slide; `slimscan info` says what it is"
+        )
+    beside = [
+        file for file in sorted(path.parent.iterdir()) if file != path and (_about(file) or ("", ""))[:2] == mine[:2]
+    ]
+    return sorted([path, *beside])
+
+
+def _about(file: Path) -> tuple[str, str, str] | None:
+    """(SOP class, series, modality) of a DICOM file, None for other files and unreadable ones."""
+    import pydicom
+
+    try:
+        if not file.is_file() or not _dicm(file):
+            return None
+        with quiet():
+            found = pydicom.dcmread(
+                file, stop_before_pixels=True, specific_tags=["SOPClassUID", "SeriesInstanceUID", "Modality"]
+            )
+            kind = str(found.get("SOPClassUID") or found.file_meta.get("MediaStorageSOPClassUID") or "")
+            return kind, str(found.get("SeriesInstanceUID", "")), str(found.get("Modality") or "unknown")
+    except _UNREADABLE:
+        return None
 
 
 def _dicm(file: Path) -> bool:
@@ -206,8 +216,8 @@ def _told(base: Tiling, levels: int) -> dict[str, str]:
     if said is not None:
         return dict(said)
     out = {"openslide.vendor": "dicom", "openslide.level-count": str(levels)}
-    for element in base.pieces[0].header():
-        if element.keyword and element.VR not in ("SQ", "OB", "OW", "UN"):
-            value: Any = element.value
-            out[f"dicom.{element.keyword}"] = str(value)
+    with quiet():
+        for element in base.pieces[0].header():
+            if element.keyword and element.VR not in ("SQ", "OB", "OW", "UN"):
+                out[f"dicom.{element.keyword}"] = str(element.value)
     return out

@@ -35,8 +35,8 @@ def open_slide(path: Path | str) -> Slide:
 
 
 def _other(path: Path, head: bytes) -> Slide:
-    if vendor(path) in _BY_OPENSLIDE:
-        return open_door(path)
+    if path.suffix.lower() == ".mrxs" or vendor(path) in _BY_OPENSLIDE:
+        return open_door(path)  # a MIRAX file itself may hold anything; the folder beside it is the slide
     raise NotReadable(
         f"{path}: is not a slide that is known here (first bytes {head[:8].hex(' ')}); formats that can be read: {KINDS}"
     )

@@ -75,6 +75,10 @@ def open_door(path: Path) -> Opened:
     except openslide.OpenSlideError as error:
         raise NotReadable(f"{path}: damaged slide: {one_line(error)}; fetch it again from where it came") from error
     said = dict(slide.properties)
+    try:
+        icc = _profile(slide)
+    except openslide.OpenSlideError as error:
+        raise NotReadable(f"{path}: damaged slide: {one_line(error)}; fetch it again from where it came") from error
     mpp = _pair(said.get("openslide.mpp-y"), said.get("openslide.mpp-x"))
     return Opened(
         path=path,
@@ -82,7 +86,7 @@ def open_door(path: Path) -> Opened:
         levels=tuple(_level(slide, number, mpp) for number in range(slide.level_count)),
         mpp=mpp,
         magnification=_positive(said.get("openslide.objective-power")),
-        icc=_profile(slide),
+        icc=icc,
         pictures={name: _picture(slide, name) for name in slide.associated_images},
         told=lambda: said,
         stored=_no_tiles,
@@ -137,8 +141,9 @@ def _picture(slide: Any, name: str) -> Callable[[], Picture]:
 
 
 def _profile(slide: Any) -> bytes | None:
-    profile = getattr(slide, "color_profile", None)
-    return bytes(profile.profile.tobytes() if hasattr(profile.profile, "tobytes") else b"") if profile else None
+    # openslide-python hands the stored bytes out with a region; its color_profile is parsed, and may be written otherwise
+    found = slide.read_region((0, 0), slide.level_count - 1, (1, 1)).info.get("icc_profile")
+    return None if not found else bytes(found)
 
 
 def _positive(text: str | None) -> float | None:

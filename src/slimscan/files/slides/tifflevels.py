@@ -14,6 +14,7 @@ from typing import Any
 from slimscan.errors import NotReadable
 from slimscan.files.guard import damaged
 from slimscan.files.slides.decode import MAX_PIXELS
+from slimscan.files.slides.openslide_door import OPENSLIDE
 from slimscan.files.slides.splice import quality, spliced
 from slimscan.nouns.slide import Level, SlideFormat
 
@@ -56,6 +57,10 @@ class Found:
 
 def find(path: Path, tif: Any) -> Found:
     """The levels and pictures of an open file; NotReadable when it is no slide or a directory lies."""
+    for word in ("ndpi", "scn", "bif"):
+        if getattr(tif, f"is_{word}"):
+            OPENSLIDE.demand(f"{path}: reading {word.upper()} slides")
+            raise NotReadable(f"{path}: is a {word.upper()} slide that OpenSlide does not open; fetch it again")
     numbered = numbered_pages(tif)
     first = numbered[0][1]
     kind: SlideFormat = "svs" if is_aperio(first) else "ome-tiff" if tif.is_ome else "tiff"
