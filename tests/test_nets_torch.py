@@ -371,7 +371,7 @@ def test_the_commands(tmp_path, capsys):
         (["--classes", "ball=1,liver=5"], 'class "liver" (label 5) occurs in none of 4 masks; labels there: 1, 2'),
         (["--classes", "ball"], '--classes "ball": want names with labels, for example liver=1,spleen=2'),
         (["--patch", "8,8"], '--patch "8,8": want three sides z,y,x in voxels, for example 40,56,40 (1,64,64 in 2D)'),
-        (["--preset", "net"], '"net" is no preset of a network; allowed: ' + ", ".join(PRESETS)),
+        (["--preset", "net"], '[network] preset = "net": allowed: ' + ", ".join(PRESETS)),
         (["--held-back", "0.9"], "4 patients, 4 of them held back: none is left to train on; add cases"),
     ):
         capsys.readouterr()
@@ -407,3 +407,85 @@ def test_missing_torch_names_its_extra(tmp_path, monkeypatch):
     assert str(caught.value) == (
         'reading a checkpoint needs the package torch, which is not installed: pip install "slimscan[torch]"'
     )
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("[network]\npresett = 1", '[network]: the word "presett" is not known; allowed: preset, kind, dims, levels, width; did you mean "preset"?'),
+        ('[network]\nwidth = "8"', "[network] width = '8': want a whole number; feature maps of the first level; multiples of 8 are fast"),
+        ("[network]\nwidth = true", "[network] width = True: want a whole number; feature maps of the first level; multiples of 8 are fast"),
+        ("[network]\nlevels = nan", "[network] levels = nan: want a whole number; resolutions"),
+        ('[normalisation]\nlow = "a"', "[normalisation] low = 'a': want a number; values below are cut to it; left out: no cut"),
+        ("[training]\npatch = 40", "[training] patch = [40.0]: want three whole numbers z, y, x in voxels"),
+        ("[training]\npatch = [40.5, 40, 40]", "[training] patch = [40.5, 40.0, 40.0]: want three whole numbers z, y, x in voxels"),
+        ("[training]\nhalf = 3", "[training] half = 3: want true or false; mixed precision where the machine has it: a GPU, or a CPU with bfloat16"),
+        ('[training]\nweights = ["a"]', "[training] weights = 'a': want a list of numbers, [1, 2.5]; of the classes without background, loss = dice; empty: 1 each (1, 3 in the paper)"),
+    ],
+)  # fmt: skip
+def test_a_wrong_word_in_every_table_is_one_line(tmp_path, capsys, lines, message):
+    from slimscan.cli import run
+
+    toml = tmp_path / "net.toml"
+    toml.write_text(f'[cases]\nimages = "images"\nmasks = "labels"\n{lines}\n')
+    assert run(["net", "train", str(toml), "-o", str(tmp_path / "net")]) == 2
+    assert capsys.readouterr().err == f"error: {message}\n"
+    toml.write_text("cases = 3\n")
+    assert run(["net", "train", str(toml), "-o", str(tmp_path / "net")]) == 2
+    assert capsys.readouterr().err == "error: [cases]: want a table of words, came 3\n"
+
+
+def test_specs_from_python_say_the_type_they_want():
+    for made, message in (
+        (lambda: NetSpec(width=8.5), "network width = 8.5: want a whole number"),
+        (lambda: NetSpec(labels=[0, 1]), "network labels = [0, 1]: want a list of values, each a whole number"),
+        (lambda: FitSpec(half=1), "training half = 1: want true or false"),
+        (lambda: FitSpec(patch=(8, 8)), "training patch = [8, 8]: want a list of 3, each a whole number"),
+        (lambda: NormSpec(low="a"), "normalisation low = 'a': want a number"),
+    ):
+        with pytest.raises(InputError) as caught:
+            made()
+        assert str(caught.value) == message
+
+
+def test_a_training_goes_on_with_the_same_cases_alone(tmp_path, capsys):
+    from slimscan.cli import run
+
+    words = folder_of(tmp_path)
+    asked = ["net", "train", *words, *SMALL, "-o", str(tmp_path / "net")]
+    assert run(asked) == 0
+    assert run(asked) == 0
+    (tmp_path / "images/p3.nii.gz").unlink()
+    capsys.readouterr()
+    assert run(asked) == 2
+    said = "is of another training: its cases were others; choose another folder, or delete this one to start anew"
+    assert capsys.readouterr().err == f"error: {tmp_path / 'net/last.pt'}: {said}\n"
+
+
+def test_nothing_of_the_users_is_replaced_and_no_answer_is_made_up(tmp_path, capsys):
+    import nibabel as nib
+
+    from slimscan.cli import run
+
+    words = folder_of(tmp_path)
+    assert run(["net", "train", *words, *SMALL, "-o", str(tmp_path / "net")]) == 0
+    best, toml = str(tmp_path / "net/best.pt"), tmp_path / "net.toml"
+    toml.write_text("mine")
+    out, again = str(tmp_path / "net.onnx"), "exists already; give another name, or --force to replace it"
+    capsys.readouterr()
+    assert run(["net", "export", best, "-o", out]) == 2
+    assert capsys.readouterr().err == f"error: {toml}: {again}\n"
+    assert toml.read_text() == "mine"
+    assert run(["net", "train", *words, *SMALL, "-o", str(toml)]) == 2
+    said = "no folder can be made here (File exists); choose another place"
+    assert capsys.readouterr().err == f"error: {toml}: {said}\n"
+    image = tmp_path / "images/p0.nii.gz"
+    twice = ["net", "predict", best, str(image), str(image), "--force", "-o", f"{tmp_path}/out/"]
+    assert run(twice) == 2
+    assert "two images would be written to" in capsys.readouterr().err
+    holes = np.zeros((14, 14, 14), np.float32)
+    holes[3, 3, 3] = np.nan
+    nib.save(nib.Nifti1Image(holes, np.eye(4)), image)
+    assert run(["net", "predict", best, str(image), "-o", str(tmp_path / "out.nii.gz")]) == 2
+    assert capsys.readouterr().err.startswith(f"error: {image}: the image holds NaN or infinity")
+    assert not (tmp_path / "out.nii.gz").exists()

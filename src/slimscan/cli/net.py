@@ -58,6 +58,7 @@ def predict(
 
     from slimscan import files
     from slimscan.cli.say import say_json
+    from slimscan.errors import InputError
     from slimscan.nouns import Volume
     from slimscan.press.open import read
     from slimscan.press.staging import admit_output, staged
@@ -67,13 +68,21 @@ def predict(
     answer, net = _opened(model, device)
     place = Path(output)
     many = len(images) > 1 or output.endswith("/") or place.is_dir()
+    targets = [place / f"{stem(Path(one))}.nii.gz" if many else place for one in images]
+    twice = next((target for at, target in enumerate(targets) if target in targets[:at]), None)
+    if twice is not None:
+        raise InputError(
+            f"--output {output}: two images would be written to {twice}; give each folder a run of its own"
+        )
     told = []
-    for one in images:
+    for one, target in zip(images, targets, strict=True):
         source = Path(one)
-        target = place / f"{stem(source)}.nii.gz" if many else place
         admit_output(target, force, source)
         volume = read(source)
-        found = answer(real(volume))
+        try:
+            found = answer(real(volume))
+        except InputError as error:
+            raise InputError(f"{one}: {error}") from None
         kind = np.uint8 if max(net.values) < 256 else np.uint16
         mask = Volume(found.astype(kind), volume.affine_mm, 8 * np.dtype(kind).itemsize)
         with staged(target, force) as stage:
@@ -105,14 +114,15 @@ def export(
     place = Path(output)
     if place.suffix.lower() != ".onnx":
         raise InputError(f"--output {output}: want a name that ends in .onnx")
+    beside = place.with_suffix(".toml")
     admit_output(place, force)
+    admit_output(beside, force)  # one of that name, a training's own perhaps, would be replaced
     TORCH.demand("exporting a network")
     from slimscan.models.checkpoint import load
     from slimscan.models.onnx_out import to_onnx
 
     network = load(model)
     to_onnx(network, place)
-    beside = place.with_suffix(".toml")
     told = {"onnx": str(place), "bytes": place.stat().st_size, "toml": str(beside) if beside.is_file() else None}
     if as_json:
         say_json(told | {"sha256": network.sha256})

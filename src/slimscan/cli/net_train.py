@@ -58,7 +58,7 @@ def train(
     from slimscan.models.fit import fit as run_fit
     from slimscan.models.log import read as read_log
     from slimscan.models.normal import measured
-    from slimscan.study.training import batches_of, classes_of, pairs, split, validation
+    from slimscan.study.training import batches_of, classes_of, digest, pairs, split, validation
     from slimscan.study.training_words import wanted
 
     asked = wanted(
@@ -82,6 +82,7 @@ def train(
             best = run_fit(
                 net, norm, fit, batches_of(parts.train, net, norm, fit), Path(output),
                 validate=validation(parts.held, net, fit.device), start=Path(start) if start else None, log=moved,
+                about={"cases": digest(parts)},
             )  # fmt: skip
         except KeyboardInterrupt as stop:
             if stop.args:

@@ -97,7 +97,8 @@ def loaded(path: str | Path) -> tuple[Network, dict[str, Any]]:
     except FileNotFoundError:
         raise NotReadable(f"{path}: is not there; want a checkpoint that `slimscan net train` wrote") from None
     except Exception as error:  # noqa: BLE001 - torch raises half a dozen kinds for a damaged file
-        why = " ".join(str(error).split())[:120]
+        told = error.strerror if isinstance(error, OSError) else None
+        why = told or "damaged, or of another program"  # torch's own words tell of its options, at length
         raise NotReadable(
             f"{path}: cannot be read as a checkpoint ({why}); want best.pt or last.pt of `slimscan net train`"
         ) from None

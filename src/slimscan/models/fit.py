@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from slimscan.errors import InputError
+from slimscan.errors import InputError, OutputError
 from slimscan.models import resume
 from slimscan.models.checkpoint import Network, save
 from slimscan.models.log import Log
@@ -46,12 +46,15 @@ def fit(
     validate: Validate | None = None,
     start: Path | None = None,
     log: Callable[[Mapping[str, Any]], None] | None = None,
+    about: Mapping[str, Any] | None = None,
 ) -> Path:
     """Train, or go on with a training that was stopped; the path of best.pt, or of last.pt without validate.
 
     batches(k): crops (x float32 (n, inputs, [z,] y, x), y (n, [z,] y, x) of channel indices) from step k on, the same
     whenever it is asked. validate: scores by name, higher is better; "mean" counts, or the mean of all. start: a
     checkpoint whose weights are the first ones (fine-tuning); history remembers its sha256.
+    about: what else decides the weights, such as the SHA-256 of the cases, as JSON values; kept in the history, and a
+    training that was stopped goes on with the same alone.
     folder: last.pt (every fit.every steps), best.pt, log.jsonl; log gets the same lines as they are written.
     AdamW with one cycle of the rate; where fit.half, convolutions in the short type of half_of. On one CPU the same seed
     and threads give the same weights, stopped or not.
@@ -61,10 +64,13 @@ def fit(
     """
     check(net, fit)
     fit = replace(fit, rate=fit.rate or RATES[net.kind])
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: no folder can be made here ({error.strerror}); choose another place") from None
     device = chosen(fit.device)
     with threads(fit.threads, fit.seed):
-        training = Training(net, norm, fit, folder, device, start)
+        training = Training(net, norm, fit, folder, device, start, about or {})
         try:
             training.run(batches, validate, log)
         except KeyboardInterrupt:
@@ -76,7 +82,14 @@ class Training:
     """What changes while a network is trained: weights, optimiser, the step, the best score."""
 
     def __init__(
-        self, net: NetSpec, norm: NormSpec, fit: FitSpec, folder: Path, device: torch.device, start: Path | None
+        self,
+        net: NetSpec,
+        norm: NormSpec,
+        fit: FitSpec,
+        folder: Path,
+        device: torch.device,
+        start: Path | None,
+        about: Mapping[str, Any],
     ) -> None:
         self.net, self.norm, self.fit, self.folder, self.device = net, norm, fit, folder, device
         self.half = half_of(device) if fit.half else None
@@ -86,10 +99,11 @@ class Training:
         self.loss = loss_of(fit, net.classes)
         self.step, self.best, self.since, self.seconds, self.ended = 0, -math.inf, 0, 0.0, False
         first, said = resume.beginning(net, start)
+        said |= about
         self.history = [*first.history, said] if first else [said]
         if first:
             self.module.load_state_dict(dict(first.weights))
-        found = resume.found(folder / "last.pt", net, norm, fit, said)
+        found = resume.found(folder / "last.pt", net, norm, fit, said, tuple(about))
         if found:
             network, state = found
             self.history = network.history

@@ -16,9 +16,12 @@ from slimscan.nouns import Pixels
 def ready(pixels: Pixels, norm: NormSpec) -> Pixels:
     """float32 of the same shape: the network's input for pixels in their real unit, any shape, any type.
 
-    A volume of one value becomes zeros under zscore. No pixels stay none.
+    A volume of one value becomes zeros under zscore. No pixels stay none. InputError for NaN or infinity, of which a
+    network makes an empty mask that looks like an answer.
     """
     values = windowed(pixels, norm)
+    if not np.isfinite(values).all():
+        raise InputError("the image holds NaN or infinity, and a network has no answer to them; replace them first")
     if not values.size:
         return values.astype(np.float32)
     if norm.way == "zscore":

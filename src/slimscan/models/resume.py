@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +37,9 @@ def beginning(net: NetSpec, start: Path | None) -> tuple[Network | None, dict[st
 
 
 def found(
-    place: Path, net: NetSpec, norm: NormSpec, fit: FitSpec, said: Mapping[str, Any]
+    place: Path, net: NetSpec, norm: NormSpec, fit: FitSpec, said: Mapping[str, Any], same: Sequence[str] = ()
 ) -> tuple[Network, dict[str, Any]] | None:
-    """The network and state of a training that was stopped; None when there is none.
+    """The network and state of a training that was stopped; None when there is none. same: words of said that count too.
 
     InputError naming every word in which that training was another one.
     """
@@ -58,6 +58,8 @@ def found(
     ]
     if network.history and network.history[-1].get("start") != said["start"]:
         other.append("it began from other weights")
+    before = network.history[-1] if network.history else {}
+    other += [f"its {word} were others" for word in same if word in before and before[word] != said[word]]
     if other:
         raise InputError(
             f"{place}: is of another training: {'; '.join(other)}; choose another folder, or delete this one to start anew"

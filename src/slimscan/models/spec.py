@@ -135,9 +135,10 @@ class FitSpec:
 
 
 def check(spec: Any, what: str) -> None:
-    """InputError, naming the word and what is allowed, unless every number of a spec is in its range."""
+    """InputError, naming the word and what is allowed, unless every value of a spec has its type and range."""
     for one in fields(spec):
         value, declared = getattr(spec, one.name), one.metadata
+        of(one.name, str(one.type), value, what)
         if declared["allowed"] and value not in declared["allowed"]:
             raise InputError(f"{what} {one.name} = {value!r}: allowed are {', '.join(declared['allowed'])}")
         numbers = value if isinstance(value, tuple) else (value,)
@@ -147,6 +148,29 @@ def check(spec: Any, what: str) -> None:
                 raise InputError(
                     f"{what} {one.name} = {value!r}: allowed are {declared['low']:g} to {declared['high']:g}{unit}"
                 )
+
+
+_WANT = {"int": "a whole number", "float": "a number", "str": "a text", "bool": "true or false"}
+
+
+def of(name: str, kind: str, value: Any, what: str) -> None:
+    """InputError unless a value is of the kind that its field declares: int, float, str, bool, or a tuple of them."""
+    if not kind.startswith("tuple["):
+        if not _is(kind, value):
+            raise InputError(f"{what} {name} = {value!r}: want {_WANT[kind]}")
+        return
+    inner = kind.removeprefix("tuple[").removesuffix("]").split(", ")
+    count = None if inner[-1] == "..." else len(inner)
+    if not isinstance(value, tuple) or count not in (None, len(value)) or not all(_is(inner[0], v) for v in value):
+        came = list(value) if isinstance(value, tuple) else value
+        raise InputError(f"{what} {name} = {came!r}: want a list of {count or 'values'}, each {_WANT[inner[0]]}")
+
+
+def _is(kind: str, value: Any) -> bool:
+    if isinstance(value, bool) or kind == "bool":
+        return isinstance(value, bool) and kind == "bool"
+    types: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "str": (str,)}
+    return isinstance(value, types[kind])
 
 
 def plain(spec: NetSpec | NormSpec | FitSpec) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,6 +118,17 @@ def split(found: Sequence[Pair], share: float, seed: int) -> Split:
         raise InputError(f"{len(patients)} patients, {count} of them held back: none is left to train on; add cases")
     back = {patients[i] for i in np.random.default_rng(seed).permutation(len(patients))[:count]}
     return Split([pair for pair in found if pair.patient not in back], [pair for pair in found if pair.patient in back])
+
+
+def digest(parts: Split) -> str:
+    """SHA-256 of the voxels that are trained on and held back, in their order; names and places do not count."""
+    found = hashlib.sha256()
+    for some in (parts.train, parts.held):
+        found.update(f"{len(some)}\n".encode())
+        for pair in some:
+            found.update(f"{pair.pixels.shape}\n".encode())
+            found.update(np.ascontiguousarray(pair.pixels).tobytes() + np.ascontiguousarray(pair.labels).tobytes())
+    return found.hexdigest()
 
 
 def channels(labels: Pixels, net: NetSpec) -> Pixels:

@@ -89,7 +89,11 @@ class Word:
 
     def _number(self, place: str, value: Any) -> Any:
         whole = self.kind == "whole"
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or (whole and value != int(value)):
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, (int, float))
+            or (whole and not (math.isfinite(value) and value == int(value)))
+        ):
             raise self._refused(place, value)
         if not (self.low <= value <= self.high and math.isfinite(value)):
             raise InputError(f"{place} = {value}: allowed: {self.range or 'any finite number'}; {self.help}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import Field, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,26 +13,12 @@ from slimscan.errors import InputError
 from slimscan.models.spec import PRESETS, FitSpec, NetSpec, NormSpec, preset, usual
 from slimscan.study.cases import Case, find_cases
 from slimscan.study.declared import CASES, STUDY
+from slimscan.study.training_words import NET_WORDS, NORM_WORDS, words_of
 from slimscan.study.words import Word, nearest, table
 
 RECIPES = ("elkhoury2021", "kurmukov2024")
 EXPERIMENTS = ("a", "b", "c", "d", "e")
-NET_WORDS = ("kind", "dims", "levels", "width")
 FIT_WORDS = ("loss", "weights", "patch", "batch", "steps", "rate", "decay", "flips", "foreground", "every", "patience")
-NORM_WORDS = ("way", "low", "high", "bits")
-KINDS: Mapping[str, Any] = {"str": "text", "int": "whole", "float": "number", "bool": "flag"}
-
-
-def word_of(one: Field[Any]) -> Word:
-    """A field of models.spec as a word: the same help, range, unit and default."""
-    said, kind = one.metadata, KINDS.get(str(one.type), "numbers")
-    return Word(one.name, kind, said["help"], one.default, said["low"], said["high"], said["unit"], said["allowed"])
-
-
-def words_of(spec: type[Any], names: Sequence[str]) -> tuple[Word, ...]:
-    """Some fields of a spec as words."""
-    return tuple(word_of(one) for one in fields(spec) if one.name in names)
-
 
 NETWORK = (
     Word("name", "text", "short name of the network, for tables and folders", example="3d"),
@@ -210,7 +196,7 @@ def _networks(given: Any, classes: Mapping[str, Any], run: Mapping[str, Any]) ->
         net = NetSpec(
             **{word: said[word] for word in NET_WORDS}, classes=len(labels), labels=labels, names=tuple(classes)
         )
-        patch = tuple(int(side) for side in said["patch"])
+        patch = tuple(int(side) for side in said["patch"] if side == int(side))
         if len(patch) == 3 and net.dims == 2:
             patch = (1, *patch[1:])
         if len(patch) != 3 or any(side % net.multiple for side in patch[3 - net.dims :]):
