@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import import_module
-from importlib.util import find_spec
+from typing import Any
 
 import typer
 
+from slimscan.cli import slide_check, slide_info, slide_press, slide_tissue
+
 HELP = "Whole slides: smaller, exact where possible, glass left out, still opening everywhere."
 
-# (module, command, function, constant with the help text), in the order of the list of commands
-COMMANDS = (
-    ("slide_info", "info", "info", "HELP"),
-    ("slide_press", "compress", "compress", "COMPRESS"),
-    ("slide_press", "restore", "restore", "RESTORE"),
-    ("slide_tissue", "tissue", "tissue", "TISSUE"),
-    ("slide_tissue", "train-tissue", "train", "TRAIN"),
-    ("slide_check", "check", "check", "CHECK"),
-    ("slide_check", "report", "report", "REPORT"),
-    ("slide_check", "view", "view", "VIEW"),
+COMMANDS: tuple[tuple[str, str, Callable[..., Any]], ...] = (
+    ("info", slide_info.HELP, slide_info.info),
+    ("compress", slide_press.COMPRESS, slide_press.compress),
+    ("restore", slide_press.RESTORE, slide_press.restore),
+    ("tissue", slide_tissue.TISSUE, slide_tissue.tissue),
+    ("train-tissue", slide_tissue.TRAIN, slide_tissue.train),
+    ("check", slide_check.CHECK, slide_check.check),
+    ("report", slide_check.REPORT, slide_check.report),
+    ("view", slide_check.VIEW, slide_check.view),
 )
 
 
@@ -38,12 +38,6 @@ def build(flow: Callable[[str], str]) -> typer.Typer:
         """Placed before every command of the group."""
 
     group.__doc__ = flow(HELP)
-    for module, name, function, text in COMMANDS:
-        if find_spec(f"slimscan.cli.{module}") is None:
-            continue
-        found = import_module(f"slimscan.cli.{module}")
-        if hasattr(found, function):
-            app.command(name, help=flow(getattr(found, text, None) or getattr(found, "HELP", "")))(
-                getattr(found, function)
-            )
+    for name, text, command in COMMANDS:
+        app.command(name, help=flow(text))(command)
     return app

@@ -11,6 +11,7 @@ import numpy as np
 from slimscan.errors import SlimscanError
 from slimscan.files.slides.decode import rgb
 from slimscan.files.slides.splice import SOI, segments
+from slimscan.nouns import Layout
 from slimscan.press.slide.families import JPEG2000
 from slimscan.press.slide.quality import Tile
 
@@ -28,7 +29,8 @@ def blank_like(stored: bytes, stream: bytes, compression: str, shape: tuple[int,
             made = _jpeg(stored, stream, colour)
             whole = stream[: len(stream) - len(stored) + 2] + made[2:]
         elif compression == "jpeg2000" and colour in ("rgb", "ycbcr"):
-            made = whole = JPEG2000.codec.encode(*_flat(shape, colour))
+            pixels = np.broadcast_to(np.array(WHITE[colour], np.uint8), (1, *shape, 3)).copy()
+            made = whole = JPEG2000.codec.encode(pixels, Layout(pixels.shape, "uint8", 8), None)
         else:
             return None
         seen = rgb(whole, shape, colour)
@@ -40,14 +42,6 @@ def blank_like(stored: bytes, stream: bytes, compression: str, shape: tuple[int,
 def white(shape: tuple[int, int]) -> Tile:
     """(h, w, 3) of 255."""
     return np.full((*shape, 3), 255, np.uint8)
-
-
-def _flat(shape: tuple[int, int], colour: str) -> tuple[Tile, object, None]:
-    from slimscan.nouns import Layout
-
-    # OpenJPEG's colour transform of constant samples is exact either way
-    pixels = np.broadcast_to(np.array(WHITE[colour], np.uint8), (1, *shape, 3)).copy()
-    return pixels, Layout(pixels.shape, "uint8", 8), None
 
 
 def _jpeg(stored: bytes, stream: bytes, colour: str) -> bytes:

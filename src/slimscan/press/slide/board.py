@@ -43,6 +43,12 @@ class Board:
         """(row, column)."""
         return divmod(tile, self.level.grid[1]) if self.places is None else self.places[tile]
 
+    def visible(self, tile: int) -> tuple[slice, slice]:
+        """The rows and columns of a tile that lie inside the level; the rest of an edge tile is never shown."""
+        sides = zip(self.place(tile), self.level.tile, self.level.shape, strict=True)
+        rows, cols = (slice(0, min(side, whole - at * side)) for at, side, whole in sides)
+        return rows, cols
+
     def stream(self, stored: bytes) -> bytes:
         """The tile as a codestream that stands alone."""
         return self.prefix + stored[2:] if self.level.compression == "jpeg" and stored else stored

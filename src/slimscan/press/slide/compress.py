@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import slimscan
 from slimscan.each import Each, threads
@@ -182,8 +182,8 @@ def _admitted(profile: str, left: str | None, floors: Floors | None, paper_codec
         )
     if floors is not None and profile != "small":
         raise InputError(f"--floor-...: only small checks tiles against floors; --profile {profile} takes none")
-    assert profile in GLASS
-    return Wish(profile, left or GLASS[profile], floors or Floors(), paper_codec)  # type: ignore[arg-type]
+    known = cast(Profile, profile)
+    return Wish(known, cast(Left, left) if left else GLASS[known], floors or Floors(), paper_codec)
 
 
 def _settled(
@@ -203,7 +203,8 @@ def _settled(
             f"{source}: its tiles were compressed with loss before; --profile {wish.profile} would lose once more, which "
             "--allow-lossy-again permits; exact and compatible lose nothing"
         )
-    seen, grids = None, {}
+    seen: Tissue | None = None
+    grids: Mapping[int, Grid] = {}
     if wish.left != "keep" and tissue is not None:
         seen, grids = tissue(slide) if callable(tissue) else (None, dict(tissue))
     if wish.left == "empty" and slide.format == "svs":

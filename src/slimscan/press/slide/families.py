@@ -108,7 +108,7 @@ JPEG2000 = Family(
 PAPER_JPEGXL = replace(JPEGXL, codec=_jpegxl(7))
 
 FAMILIES: Mapping[str, Family] = {family.name: family for family in (JPEG, JPEGXL, JPEG2000)}
-PAPER: Mapping[str, Family] = FAMILIES | {"jpegxl": PAPER_JPEGXL}
+PAPER: Mapping[str, Family] = {**FAMILIES, "jpegxl": PAPER_JPEGXL}
 
 
 def family(name: str) -> Family:

@@ -89,7 +89,8 @@ class Plan:
             return kept
         assert self.floors is not None
         pixels = self.board.pixels(tile, stored)
-        found = smallest(self.family, pixels, self.floors, None if kept is None else len(kept))
+        seen = self.board.visible(tile)
+        found = smallest(self.family, pixels, self.floors, None if kept is None else len(kept), seen)
         if found is not None:
             return found
         if kept is None and self.family.codec.lossless:
@@ -108,13 +109,22 @@ class Plan:
         return stored if self.family is JPEG2000 and level.compression == "jpeg2000" and level.colour == "rgb" else None
 
 
-def smallest(family: Family, pixels: Tile, floors: Floors, below: int | None) -> bytes | None:
-    """The tile at the coarsest setting that passes the floors, by bisection; None when none does in fewer than `below`."""
+def smallest(
+    family: Family,
+    pixels: Tile,
+    floors: Floors,
+    below: int | None,
+    seen: tuple[slice, slice] = (slice(None), slice(None)),
+) -> bytes | None:
+    """The tile at the coarsest setting that passes the floors, by bisection; None when none does in fewer than `below`.
+
+    below: bytes of what would be taken otherwise. seen: rows and columns that count, those inside the level.
+    """
     low, high, found = 0, len(family.settings), None
     while low < high:
         middle = (low + high) // 2
         coded = family.encode(pixels, family.settings[middle])
-        if (below is None or len(coded) < below) and checked(family, pixels, coded).passes(floors):
+        if (below is None or len(coded) < below) and checked(family, pixels, coded, seen).passes(floors):
             found, high = coded, middle
         elif below is not None and len(coded) >= below:
             high = middle  # finer settings take still more
@@ -123,10 +133,10 @@ def smallest(family: Family, pixels: Tile, floors: Floors, below: int | None) ->
     return found
 
 
-def checked(family: Family, pixels: Tile, coded: bytes) -> Quality:
-    """The quality of a coded tile, decoded again."""
+def checked(family: Family, pixels: Tile, coded: bytes, seen: tuple[slice, slice]) -> Quality:
+    """The quality of what is seen of a coded tile, decoded again."""
     shape: tuple[int, int] = (pixels.shape[0], pixels.shape[1])
-    return judge(pixels, family.decode(coded, shape))
+    return judge(pixels[seen], family.decode(coded, shape)[seen])
 
 
 def with_blank(plan: Plan, read: Read) -> Plan:
@@ -153,14 +163,18 @@ def with_blank(plan: Plan, read: Read) -> Plan:
 def tags(plan: Plan, aperio: bool) -> dict[int, Value]:
     """The TIFF tags that change with the plan; None leaves a tag out."""
     family = plan.family
+    # GDAL_NODATA: what tifffile fills tiles of no bytes with, black without it
+    empty: dict[int, Value] = (
+        {42113: "255"} if plan.left == "empty" and plan.glass is not None and plan.glass.any() else {}
+    )
     if family is None:
-        return {}
+        return empty
     number = family.aperio if aperio and family.aperio else family.number
     # predictor, JPEG tables, and how YCbCr was made: all speak of the stored samples
     changed: dict[int, Value] = {259: number, 317: None, 347: None, 529: None, 530: None, 531: None, 532: None}
     if plan.board.level.colour != "grey":
         changed |= {262: family.photometric, 530: family.subsampling}
-    return changed
+    return changed | empty
 
 
 def spread(board: Board, plan: Plan, read: Read) -> list[tuple[int, bytes]]:
@@ -178,12 +192,9 @@ def way_of(board: Board, sample: Sequence[tuple[int, bytes]]) -> Way | None:
         way: Way | None = Way("jpeg", board.prefix, level.tile)
     elif level.compression in ("none", "deflate") and level.colour == "rgb" and sample:
         tile, stored = sample[0]
-        high, wide = (
-            min(side, whole - at * side)
-            for side, whole, at in zip(level.tile, level.shape, board.place(tile), strict=True)
-        )
-        seen = board.pixels(tile, stored)[:high, :wide]
-        way = plain_way(stored, level.compression, level.tile, lambda got: bool((got[:high, :wide] == seen).all()))
+        inside = board.visible(tile)
+        seen = board.pixels(tile, stored)[inside]
+        way = plain_way(stored, level.compression, level.tile, lambda got: bool((got[inside] == seen).all()))
     else:
         way = None
     if way is None or any(shrink(stored, way) is None for _, stored in sample):

@@ -104,7 +104,8 @@ def _look(plan: Plan, tile: int, stored: bytes, got: bytes) -> _Seen:
             return _Seen(
                 "transcoded", sizes, digest, quality, "" if same else "does not come back as its source's bytes"
             )
-        quality = judge(plan.wanted(tile, stored), plan.family.decode(_bare(got), plan.board.level.tile))
+        shown, inside = plan.family.decode(_bare(got), plan.board.level.tile), plan.board.visible(tile)
+        quality = judge(plan.wanted(tile, stored)[inside], shown[inside])
     except SlimscanError as error:
         return _Seen("recoded", sizes, digest, wrong=str(error))
     missed = plan.floors is not None and not quality.passes(plan.floors)
