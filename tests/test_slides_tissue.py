@@ -80,6 +80,11 @@ def test_the_disk_is_scipys():
         assert np.array_equal(shut[radius:-radius or None, radius:-radius or None], ndimage.binary_closing(
             np.pad(mask, 2 * radius, mode="edge"), disk)[3 * radius : -3 * radius or None, 3 * radius : -3 * radius or None])  # fmt: skip
         assert (shut >= mask).all()
+    for seed in range(60):
+        random = np.random.default_rng(seed)
+        mask, radius = random.random(random.integers(1, 40, 2)) < random.random() ** 3, int(random.integers(0, 12))
+        y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
+        assert np.array_equal(dilated(mask, radius), ndimage.binary_dilation(mask, x * x + y * y <= radius * radius))
     assert dilated(np.zeros((0, 4), bool), 3).shape == closed(np.zeros((0, 4), bool), 3).shape == (0, 4)
     with pytest.raises(InputError, match="radius -1: want 0 pixels or more"):
         dilated(np.zeros((2, 2), bool), -1)

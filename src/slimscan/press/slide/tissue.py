@@ -78,7 +78,8 @@ def found(slide: Slide, wanted: Wanted | None = None) -> Tissue:
         masks.append(_by_model(at, wanted.model, wanted.chance, wanted.device))
     if wanted.names:
         pixels = at.whole()
-        masks += [Tissue(METHODS[name](pixels), at.step, at.slide.levels[0].shape, (name,)) for name in wanted.names]
+        for name in wanted.names:  # one after the other: a mask of a large slide is 40 MB
+            masks = [united([*masks, Tissue(METHODS[name](pixels), at.step, slide.levels[0].shape, (name,))])]
     return united(masks)
 
 

@@ -25,13 +25,18 @@ def dilated(mask: Mask, radius: int) -> Mask:
     h = mask.shape[0]
     if not mask.size or not radius:
         return found
-    for wide, rows in _rows(radius).items():
-        spread = _sideways(mask, wide)
+    spread, reach = mask.copy(), 0
+    for wide, rows in sorted(_rows(radius).items()):
+        while reach < wide:  # shifted both ways by at most reach + 1: no pixel is reached by way of what lies outside
+            step = min(wide - reach, reach + 1)
+            wider = spread.copy()
+            wider[:, step:] |= spread[:, :-step]
+            wider[:, :-step] |= spread[:, step:]
+            spread, reach = wider, reach + step
         for row in rows:
-            if row >= h:
-                continue
-            found[row:] |= spread[: h - row]
-            found[: h - row] |= spread[row:]
+            if row < h:
+                found[row:] |= spread[: h - row]
+                found[: h - row] |= spread[row:]
     return found
 
 
@@ -43,7 +48,11 @@ def closed(mask: Mask, radius: int) -> Mask:
     if not mask.size:
         return mask.copy()
     wide = np.pad(mask, radius, mode="edge")
-    shut = ~dilated(~dilated(wide, radius), radius)
+    shut = dilated(wide, radius)
+    del wide  # masks of large slides are 40 MB each
+    np.logical_not(shut, out=shut)
+    shut = dilated(shut, radius)
+    np.logical_not(shut, out=shut)
     return np.asarray(shut[radius : radius + mask.shape[0], radius : radius + mask.shape[1]]) | mask
 
 
@@ -53,13 +62,3 @@ def _rows(radius: int) -> dict[int, list[int]]:
     for row in range(radius + 1):
         found.setdefault(math.isqrt(radius * radius - row * row), []).append(row)
     return found
-
-
-def _sideways(mask: Mask, wide: int) -> Mask:
-    """True within `wide` columns of a True one: running counts, so the width costs nothing."""
-    w = mask.shape[1]
-    counts = np.zeros((mask.shape[0], w + 1), np.int32)
-    np.cumsum(mask, axis=1, out=counts[:, 1:], dtype=np.int32)
-    columns = np.arange(w)
-    last, first = np.minimum(columns + wide + 1, w), np.maximum(columns - wide, 0)
-    return np.asarray(counts[:, last] > counts[:, first])

@@ -7,6 +7,7 @@ A picture without pixels has an empty mask. InputError for anything but uint8 RG
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
@@ -28,6 +29,7 @@ BITS, LEAST_BITS, MOST_BITS = 16, 0.9, 2.2  # grey steps of 16 levels; entropy o
 SQUARE = 9  # pixels, side of the square whose entropy counts
 
 _BAND_PIXELS = 1 << 20  # floats of one band of rows at a time: memory stays far below the picture's own
+_LOOKED_AT = 1 << 21  # pixels, evenly spread, are enough to know the colour of glass
 _FEW = 0.02  # of the picture must be bright for its colour to be glass
 
 
@@ -68,9 +70,10 @@ def entropy(pixels: Rgb) -> Mask:
     bits = np.empty(steps.shape, np.uint8)
     half = SQUARE // 2
     padded = np.pad(steps, half, mode="edge")
+    counts = np.zeros(256, np.float64)
     for rows in _bands(pixels):
         bits[rows] = np.rint(_bits(padded[rows.start : rows.stop + 2 * half]) * 50)
-    counts = np.bincount(bits.ravel(), minlength=256).astype(np.float64)
+        counts += np.bincount(bits[rows].ravel(), minlength=256)
     cut = min(max(split(counts, np.arange(256.0)), LEAST_BITS * 50), MOST_BITS * 50)
     return np.asarray(bits > cut)
 
@@ -91,6 +94,8 @@ def glass_colour(pixels: Rgb) -> NDArray[np.float64]:
     leaves. White when less than 2 % of the picture is bright.
     """
     _checked(pixels)
+    thin = max(1, math.isqrt(pixels.shape[0] * pixels.shape[1] // _LOOKED_AT))
+    pixels = pixels[::thin, ::thin]
     grey = np.zeros(256, np.int64)
     sums = np.zeros((256, 3), np.float64)
     for rows in _bands(pixels):
@@ -143,17 +148,23 @@ def _ends(pixels: Rgb) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
 def _bits(padded: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Shannon entropy in bits of every square of SQUARE x SQUARE: (h + 8, w + 8) becomes (h, w)."""
     h, w = padded.shape[0] - SQUARE + 1, padded.shape[1] - SQUARE + 1
-    total = SQUARE * SQUARE
+    total = SQUARE * SQUARE  # fits a byte, so that sums of shifted rows and columns are fast
     table = np.arange(total + 1, dtype=np.float64) / total
     table[1:] *= -np.log2(table[1:])
     small = table.astype(np.float32)
     found = np.zeros((h, w), np.float32)
-    for step in np.unique(padded):
-        here = np.zeros((padded.shape[0] + 1, padded.shape[1] + 1), np.int32)
-        np.cumsum(np.cumsum(padded == step, axis=0, dtype=np.int32), axis=1, out=here[1:, 1:])
-        found += small[
-            here[SQUARE:, SQUARE:] - here[:-SQUARE, SQUARE:] - here[SQUARE:, :-SQUARE] + here[:-SQUARE, :-SQUARE]
-        ]
+    steps = np.flatnonzero(np.bincount(padded.ravel(), minlength=256))
+    if len(steps) < 2:
+        return found
+    for step in steps:
+        here = (padded == step).view(np.uint8)
+        tall = here[:h].copy()
+        for row in range(1, SQUARE):
+            tall += here[row : row + h]
+        count = tall[:, :w].copy()
+        for column in range(1, SQUARE):
+            count += tall[:, column : column + w]
+        found += small[count]
     return found
 
 
