@@ -18,8 +18,10 @@ from slimscan.errors import NotReadable
 from slimscan.files.dicom.open import quiet
 from slimscan.files.guard import damaged, reading
 from slimscan.files.slides import decode, splice
+from slimscan.files.slides.dicomfacts import properties
 from slimscan.files.slides.dicomlevel import STREAMS, Piece, Tiling, piece, tiling
 from slimscan.files.slides.opened import Opened, Picture
+from slimscan.nouns.slide import Level
 
 TITLE = "DICOM slide"
 WSI = "1.2.840.10008.5.1.4.1.1.77.1.6"
@@ -45,16 +47,16 @@ def open_dicom(path: Path) -> Opened:
         key = (one.flavour, one.concatenation or f"{one.shape}")
         groups.setdefault(key, []).append(one)
     levels: list[Tiling] = []
-    pictures: dict[str, Callable[[], Picture]] = {}
+    beside: dict[str, Tiling] = {}
     for (flavour, _), parts in groups.items():
         if flavour not in _PICTURES:
             together = [part for part in parts if part.concatenation] or parts[:1]
             levels.append(tiling(path, together))
-        elif _PICTURES[flavour] not in pictures:
-            pictures[_PICTURES[flavour]] = _picture(path, tiling(path, parts[:1]))
+        elif _PICTURES[flavour] not in beside:
+            beside[_PICTURES[flavour]] = tiling(path, parts[:1])
     if not levels:
         raise NotReadable(
-            f"{path}: the series has no level (VOLUME image), only {', '.join(sorted(pictures))}; fetch the rest"
+            f"{path}: the series has no level (VOLUME image), only {', '.join(sorted(beside))}; fetch the rest"
         )
     levels.sort(key=lambda one: -one.level.shape[1])
     base = levels[0]
@@ -75,8 +77,8 @@ def open_dicom(path: Path) -> Opened:
         mpp=scaled[0].mpp,
         magnification=base.pieces[0].magnification,
         icc=base.pieces[0].icc,
-        pictures=pictures,
-        told=lambda: _told(base, len(scaled)),
+        pictures={name: _picture(path, one) for name, one in beside.items()},
+        told=lambda: _told(base, scaled, beside),
         stored=tiles.stored,
         whole=tiles.whole,
         pixels=tiles.pixels,
@@ -208,16 +210,8 @@ def _picture(path: Path, here: Tiling) -> Callable[[], Picture]:
     return read
 
 
-def _told(base: Tiling, levels: int) -> dict[str, str]:
-    """OpenSlide's properties where it opens the slide, else the elements of the largest level by keyword."""
-    from slimscan.files.slides.openslide_door import properties
-
-    said = properties(base.pieces[0].path)
-    if said is not None:
-        return dict(said)
-    out = {"openslide.vendor": "dicom", "openslide.level-count": str(levels)}
-    with quiet():
-        for element in base.pieces[0].header():
-            if element.keyword and element.VR not in ("SQ", "OB", "OW", "UN"):
-                out[f"dicom.{element.keyword}"] = str(element.value)
-    return out
+def _told(base: Tiling, levels: tuple[Level, ...], beside: dict[str, Tiling]) -> dict[str, str]:
+    first = base.pieces[0]
+    pictures = {name: (one.level.shape, one.pieces[0].icc) for name, one in beside.items()}
+    with reading(first.path, TITLE), quiet():
+        return properties(first.header(), levels, first.magnification, first.icc, pictures)
