@@ -21,7 +21,7 @@ from slimscan.press.slide.compare import LevelLine, TileRow, compare, lines
 from slimscan.press.slide.facts import Facts, Reader, facts, readers
 from slimscan.press.slide.ledger import read_ledger
 from slimscan.press.slide.restore import restored_digest
-from slimscan.press.slide.sample import places
+from slimscan.press.slide.sample import WHITE_DISTANCE, places, white_distance
 
 OPENSLIDE = Needs("openslide-python", "openslide", "slides")
 ANOTHER_DB = 15.0  # below this two tiles are not of one picture
@@ -92,7 +92,7 @@ def check(
                 ]
         if most is None or found.bytes <= SMALL:
             findings += _restored(path)
-        findings += [_openslide(out, seed), *([] if found.kind != "tiff" else [_tifffile(out, seed)])]
+        findings += [_openslide(out, seed, found), *([] if found.kind != "tiff" else [_tifffile(out, seed)])]
         if source is not None:
             findings += _speed(source, path)
         told = lines(rows, out)
@@ -216,7 +216,7 @@ def _icc(before: Slide, out: Slide) -> Finding:
     return Finding("colour profile", False, f"{len(before.icc or b'')} bytes in the source, {len(out.icc or b'')} here")
 
 
-def _openslide(out: Slide, seed: int) -> Finding:
+def _openslide(out: Slide, seed: int, known: Facts) -> Finding:
     """OpenSlide opens the file, and sees at sampled places what slimscan sees."""
     name = "OpenSlide"
     if OPENSLIDE.missing():
@@ -225,31 +225,46 @@ def _openslide(out: Slide, seed: int) -> Finding:
 
     try:
         with openslide.OpenSlide(str(out.path)) as held:
-            largest = 0
+            largest, redrawn, clear, lost = 0, 0, 0, 0
             for index, level in enumerate(out.levels):
                 if index >= held.level_count or held.level_dimensions[index] != (level.shape[1], level.shape[0]):
                     return Finding(
                         name, False, f"opens it, and its level {index} is not {level.shape[1]}x{level.shape[0]}"
                     )
                 for row, col in places(level, (256, 256), LOOKED, seed + index):
-                    pixels = _region(held, index, row * 256, col * 256, level.shape)
-                    ours = out.read(index, row * 256, col * 256, *pixels.shape[:2])
-                    largest = max(largest, _apart(pixels, ours))
+                    rgba = _region(held, index, row * 256, col * 256, level.shape)
+                    ours = out.read(index, row * 256, col * 256, *rgba.shape[:2])
+                    gone = rgba[..., 3] < 255
+                    clear += bool(gone.any())
+                    lost += int((white_distance(ours)[gone] > WHITE_DISTANCE).sum())
+                    apart = _apart(np.where(gone[..., None], ours, rgba[..., :3]), ours)
+                    if index and known.zero and known.aperio:
+                        redrawn = max(redrawn, apart)
+                    else:
+                        largest = max(largest, apart)
     except openslide.OpenSlideError as error:
         return Finding(name, None, f"refuses it: {str(error).splitlines()[0]}")
     if largest > ROUNDING:
+        said = f"opens it, and sees pixels that differ by up to {largest} from what slimscan reads"
+        return Finding(name, False, said)
+    if lost:
         return Finding(
-            name, False, f"opens it, and sees pixels that differ by up to {largest} from what slimscan reads"
+            name, False, f"opens it, and shows nothing at {lost} pixels of tissue, where level 0 has a tile of no bytes"
         )
-    return Finding(name, True, f"opens it, and sees the same pixels{f' (to {largest})' if largest else ''}")
+    if redrawn > ROUNDING:
+        said = f"opens it, and draws level 1 and up anew from level 0, since tiles have no bytes: there pixels differ by up to {redrawn}"
+        return Finding(name, None, said)
+    said = f"opens it, and sees the same pixels{f' (to {largest})' if largest else ''}"
+    return Finding(
+        name, True, said + (f"; {clear} of the places that were looked at are transparent in part" if clear else "")
+    )
 
 
 def _region(held: Any, index: int, y: int, x: int, shape: tuple[int, int], size: int = 256) -> NDArray[np.uint8]:
-    """A region of an OpenSlide level as RGB; what is transparent is white. Level coordinates."""
+    """A region of an OpenSlide level as RGBA (h, w, 4). Level coordinates."""
     down = held.level_downsamples[index]
     h, w = min(size, shape[0] - y), min(size, shape[1] - x)
-    rgba = np.asarray(held.read_region((round(x * down), round(y * down)), index, (w, h)))
-    return np.where(rgba[..., 3:] == 0, np.uint8(255), rgba[..., :3])
+    return np.asarray(held.read_region((round(x * down), round(y * down)), index, (w, h)))
 
 
 def _apart(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> int:

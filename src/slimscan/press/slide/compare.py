@@ -88,7 +88,7 @@ def compare(
     jpeg90: bool = False,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> list[TileRow]:
-    """Rows of every level that both have, at most `most` tiles of each (None: all of them).
+    """Rows of every level that both have, at most `most` tiles of each (None: all of them), and as many that were left out.
 
     InputError when the levels are not of the same shapes; NotReadable for a tile that cannot be decoded.
     """
@@ -102,12 +102,20 @@ def compare(
         tile = level.tile if level.tiles else PIECE
         gone = left_out(out, index)
         known = left_out(source, index)
-        chosen = places(level, tile, most, seed + index)
+        fresh = sorted(place for place in gone if place not in known)
+        chosen = sorted({*places(level, tile, most, seed + index), *_drawn(fresh, most, seed + index)})
         for place in chosen:
             rows.append(_row(source, out, index, place, tile, place in gone and place not in known, jpeg90))
             if progress is not None:
                 progress(f"level {index}", 1, len(chosen))
     return rows
+
+
+def _drawn(fresh: Sequence[tuple[int, int]], most: int | None, seed: int) -> Sequence[tuple[int, int]]:
+    """At most `most` of the tiles that were left out."""
+    if most is None or len(fresh) <= most:
+        return fresh
+    return [fresh[n] for n in np.random.default_rng(seed).choice(len(fresh), most, replace=False)]
 
 
 def _row(
