@@ -17,6 +17,8 @@ from slimscan.study.judge import judge
 from slimscan.study.plain import as_json
 
 Row = Mapping[str, Any]
+EQUAL = "all compressed - few clean, equal bytes"  # within a tenth
+UNEQUAL = "all compressed - few clean, bytes not equal"  # whole patients, or a codec that ended before the ratio
 INTERVAL = "Student's t over patients, 95 %, two-sided"
 
 
@@ -169,7 +171,10 @@ def _verdict(experiment: Experiment, trials: Sequence[Mapping[str, Any]], levels
 
 
 def differences(experiment: Experiment, scores: Scores) -> list[dict[str, Any]]:
-    """Paired differences of DSC over patients: 3D - 2D, fine-tuned - clean, trained at a ratio - clean, full - few."""
+    """Paired differences of DSC over patients: 3D - 2D, fine-tuned - clean, trained at a ratio - clean, full - few.
+
+    Of the last train_bytes says what the images of either side took, mean over rows; it is "equal" within a tenth.
+    """
     ratios = [ratio_text(ratio) for ratio in experiment.ratios]
     flat = [net.name for net in experiment.networks if net.spec.dims == 2]
     deep = [net.name for net in experiment.networks if net.spec.dims == 3]
@@ -186,7 +191,7 @@ def differences(experiment: Experiment, scores: Scores) -> list[dict[str, Any]]:
             few = next(
                 (share_text(s) for s in shares_of(experiment) if math.isclose(s, 1 / float(ratio), rel_tol=0.02)), ""
             )
-            pairs.append(("all compressed - few clean, equal bytes", (net, ratio, CLEAN), (net, few, CLEAN)))
+            pairs.append((EQUAL, (net, ratio, CLEAN), (net, few, CLEAN)))
     out = []
     for what, one, other in dict.fromkeys(pairs):
         if one == other or not scores.rows(*one) or not scores.rows(*other):
@@ -196,8 +201,13 @@ def differences(experiment: Experiment, scores: Scores) -> list[dict[str, Any]]:
             both = [patient for patient in a if patient in b]
             if both:
                 gap = interval([a[patient] - b[patient] for patient in both])
+                told = what
+                if what == EQUAL:
+                    sizes = [float(np.mean([row["train_bytes"] for row in scores.rows(*key)])) for key in (one, other)]
+                    gap |= {"train_bytes": sizes}
+                    told = what if 0.9 < sizes[1] / sizes[0] < 1.1 else UNEQUAL
                 out.append(
-                    {"what": what, "class": name, "of": _said(one), "against": _said(other), **gap, "method": INTERVAL}
+                    {"what": told, "class": name, "of": _said(one), "against": _said(other), **gap, "method": INTERVAL}
                 )
     return out
 

@@ -66,7 +66,7 @@ class Work:
         except (OSError, ValueError):
             found = {}
         empty = {"stamp": self.stamp, "tests": {}, "train_seconds": 0.0, "test_seconds": 0.0}
-        return found if found.get("stamp") == self.stamp else empty
+        return found if found.get("stamp") == self.stamp and not self.stale(found) else empty
 
     def trained(self) -> bool:
         """Whether its weights stand."""
@@ -74,7 +74,18 @@ class Work:
             said = json.loads((self.training.folder(self.root) / DONE).read_text("utf-8"))
         except (OSError, ValueError):
             return False
-        return bool(said["stamp"] == self.stamp)
+        return bool(said["stamp"] == self.stamp) and not self.stale(said)
+
+    def stale(self, said: Mapping[str, Any]) -> bool:
+        """Whether the network that this one was tuned from is another one by now; the stamp knows its name alone."""
+        before = self.training.before(self.root)
+        if before is None or said.get("start") is None:
+            return False
+        try:
+            now = json.loads((before / DONE).read_text("utf-8")).get("sha256")
+        except (OSError, ValueError):
+            return True
+        return now is not None and bool(now != said["start"])
 
     def finished(self) -> bool:
         """Whether nothing is left to do."""
@@ -102,6 +113,7 @@ def work(job: Work) -> str:
 
 def train(job: Work) -> Path:
     """The weights; a training that was stopped goes on. InputError when the folder holds one on other data."""
+    from slimscan.models.checkpoint import load
     from slimscan.models.fit import fit
 
     one, folder = job.training, job.training.folder(job.root)
@@ -109,6 +121,7 @@ def train(job: Work) -> Path:
     if job.trained():
         return folder / str(json.loads(done.read_text("utf-8"))["weights"])
     began = time.perf_counter()
+    _forget(folder, job)
     _claim(folder, job.stamp)
     images, masks = [], []
     cases = job.of(one.patients)
@@ -137,7 +150,9 @@ def train(job: Work) -> Path:
 
     found = fit(one.net.spec, norm, one.net.fit, batches, folder, validate=validate if held else None, start=start)
     seconds = time.perf_counter() - began
-    write(done, json.dumps({"stamp": job.stamp, "weights": found.name, "seconds": seconds}).encode())
+    network = load(found)
+    said = {"stamp": job.stamp, "weights": found.name, "seconds": seconds, "sha256": network.sha256}
+    write(done, json.dumps(said | {"start": network.history[-1]["start"]}).encode())
     return found
 
 
@@ -146,7 +161,8 @@ def test(job: Work, weights: Path) -> None:
     from slimscan.models.checkpoint import load
 
     known = job.known()
-    known["train_seconds"] = json.loads((weights.parent / DONE).read_text("utf-8"))["seconds"]
+    done = json.loads((weights.parent / DONE).read_text("utf-8"))
+    known |= {"train_seconds": done["seconds"], "start": done.get("start")}
     wanted = [ratio for ratio, _ in job.training.tests if ratio not in known["tests"]]
     network = load(weights) if wanted else None
     cases = job.of(job.training.fold.test)
@@ -206,6 +222,17 @@ def rows_of(job: Work) -> list[Mapping[str, Any]]:
         for ratio, letters in one.tests
         for row in known["tests"][ratio]
     ]
+
+
+def _forget(folder: Path, job: Work) -> None:
+    """Take away weights that were tuned from a network that is no more."""
+    try:
+        said = json.loads((folder / DONE).read_text("utf-8"))
+    except (OSError, ValueError):
+        return
+    if said.get("stamp") == job.stamp and job.stale(said):
+        for name in (DONE, "best.pt", "last.pt", "log.jsonl"):
+            (folder / name).unlink(missing_ok=True)
 
 
 def _claim(folder: Path, stamp: str) -> None:
