@@ -11,6 +11,7 @@ Mask = NDArray[np.bool_]
 Points = NDArray[np.float64]
 
 _FINE = 0.25  # pixels between two samples of an edge
+_SAME = 1e-6  # pixels
 
 
 def filled(rings: Sequence[Points], shape: tuple[int, int]) -> Mask:
@@ -42,7 +43,10 @@ def filled(rings: Sequence[Points], shape: tuple[int, int]) -> Mask:
 
 
 def touched(line: Points, shape: tuple[int, int], ring: bool = True) -> Mask:
-    """Pixels that a line of points (x, y) passes through: bool (h, w); ring: back to its first point as well."""
+    """Pixels that a line of points (x, y) passes through: bool (h, w); ring: back to its first point as well.
+
+    The sides of a ring that run between pixels, along their edges, pass through none.
+    """
     found = np.zeros(shape, bool)
     if not len(line):
         return found
@@ -50,6 +54,9 @@ def touched(line: Points, shape: tuple[int, int], ring: bool = True) -> Mask:
     if len(points) == 1:
         points = np.vstack([points, points])
     start, along, kept = _cut(points[:-1], points[1:], shape)
+    if ring:
+        between = (np.abs(along) < _SAME) & (np.abs(start - np.rint(start)) < _SAME)
+        kept &= ~between.any(axis=1)
     for (x, y), (dx, dy) in zip(start[kept], along[kept], strict=True):
         many = int(np.ceil(max(abs(dx), abs(dy)) / _FINE)) + 1
         part = np.linspace(0, 1, many)
