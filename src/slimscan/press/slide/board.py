@@ -82,10 +82,12 @@ def boards(slide: Slide) -> tuple[Board, ...]:
     """The levels of a TIFF slide. InputError when it has no tiles that can be exchanged."""
     found = []
     if any(level.tiles and level.page is not None for level in slide.levels):
-        number_of = numbers(structure(slide.path))
-        for index, level in enumerate(slide.levels):
-            if level.tiles and level.page is not None:
-                found.append(Board(number_of[level.page], index, level, _prefix(slide, index), _reader(slide, index)))
+        with payloads(slide.path) as stored:
+            made = structure(slide.path)
+            for index, level in enumerate(slide.levels):
+                if level.tiles and level.page is not None:
+                    number = _number(slide, index, made, stored)
+                    found.append(Board(number, index, level, _prefix(slide, index), _reader(slide, index)))
     if not found:
         raise InputError(
             f"{slide.path}: a {slide.format} slide has no tiles that can be exchanged one by one; TIFF (svs, scn, "
@@ -106,14 +108,17 @@ def payloads(path: Path, every: bool = False) -> Iterator[Payloads]:
         yield Payloads(path, at, count, file.fileno())
 
 
-def numbers(found: Structure) -> list[int]:
-    """The rewriter's numbers of pages in the order of nouns.slide.Level.page: SubIFDs directly behind their parent."""
-    ordered: list[int] = []
-    at: int | None = 0
-    while at is not None:
-        ordered += [at, *found.pages[at].children.get(330, ())]
-        at = found.pages[at].next
-    return ordered
+def _number(slide: Slide, index: int, made: Structure, stored: Payloads) -> int:
+    """The rewriter's number of a level's directory: it has its sides and holds its tiles (SubIFDs may be counted otherwise)."""
+    level = slide.levels[index]
+    sides = [*level.shape, *level.tile]
+    alike = [n for n in stored.at if [made.number(n, tag, 0) for tag in (257, 256, 323, 322)] == sides]
+    for number in sorted(alike, key=lambda n: n != level.page):
+        counts = stored.count[number]
+        tile = int(np.argmax(counts > 0))
+        if len(counts) == level.tiles and stored.read(number, tile) == slide.tile(index, *divmod(tile, level.grid[1])):
+            return number
+    raise NotReadable(f"{slide.path}: level {index} has no directory of its sides and tiles; the file is damaged")
 
 
 def _prefix(slide: Slide, index: int) -> bytes:

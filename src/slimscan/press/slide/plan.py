@@ -19,7 +19,7 @@ from slimscan.press.slide.blank import blank_like, white
 from slimscan.press.slide.board import Board
 from slimscan.press.slide.families import FAMILIES, JPEG2000, JPEGXL, Family
 from slimscan.press.slide.quality import Floors, Quality, Tile, judge
-from slimscan.press.slide.transcode import Way, plain_way, shrink
+from slimscan.press.slide.transcode import PACKERS, Way, plain_way, shrink
 from slimscan.regions.tissue import Tissue
 
 SAMPLE = 16
@@ -190,7 +190,7 @@ def way_of(board: Board, sample: Sequence[tuple[int, bytes]]) -> Way | None:
     level = board.level
     if level.compression == "jpeg":
         way: Way | None = Way("jpeg", board.prefix, level.tile)
-    elif level.compression in ("none", "deflate") and level.colour == "rgb" and sample:
+    elif level.compression in PACKERS and level.colour == "rgb" and sample:
         tile, stored = sample[0]
         inside = board.visible(tile)
         seen = board.pixels(tile, stored)[inside]

@@ -4,13 +4,14 @@ JPEG tiles: libjxl keeps the quantised coefficients and what else rebuilds the J
 reconstruction). A TIFF tile is an abbreviated stream whose tables lie in tag 347, so a prefix (SOI, Adobe marker, tables) is
 put in place of its SOI before, and taken off again after. Every transcode is proven by going back at once.
 
-Plain tiles (no compression, or zlib at a level that gives the same bytes again): the samples as lossless JPEG XL.
+Plain tiles: the samples as lossless JPEG XL, where their packing (none, LZW, zlib or libdeflate at one of its levels) gives
+the same bytes again.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import imagecodecs
@@ -20,15 +21,20 @@ from slimscan.codecs.guard import guarded
 from slimscan.errors import CodecError
 
 SOI = b"\xff\xd8"
-ZLIB_LEVELS = (6, 9, 1, 5, 4, 3, 2, 7, 8, 0)  # the usual ones first
+# Packers of TIFF tiles and their levels, the usual ones first.
+PACKERS: Mapping[str, tuple[tuple[str, int], ...]] = {
+    "none": (("none", 0),),
+    "lzw": (("lzw", 0),),
+    "deflate": tuple((name, level) for level in (6, 9, 1, 5, 8, 4, 3, 2, 7, 12) for name in ("zlib", "libdeflate")),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Way:
     """How tiles of one level were stored, as far as going back needs it.
 
-    kind: "jpeg", "none" or "deflate". prefix: of JPEG, what stands in front of every tile's bytes after its SOI.
-    shape: (height, width) of a tile. level: of zlib. predictor: 1 none, 2 horizontal differences (TIFF 6.0 section 14).
+    kind: "jpeg", or a packer: "none", "lzw", "zlib", "libdeflate", with its level. prefix: of JPEG, what stands in front of
+    every tile's bytes after its SOI. shape: (height, width) of a tile. predictor: 1 none, 2 horizontal differences (TIFF 6.0 section 14).
     """
 
     kind: str
@@ -66,8 +72,7 @@ def grow(small: bytes, way: Way) -> bytes:
     pixels = np.asarray(guarded("jpegxl", lambda payload: imagecodecs.jpegxl_decode(payload, numthreads=1), small))
     if way.predictor == 2:
         pixels = np.diff(pixels, axis=1, prepend=np.zeros_like(pixels[:, :1]))  # uint8 wraps, as the predictor does
-    raw = np.ascontiguousarray(pixels, np.uint8).tobytes()
-    return raw if way.kind == "none" else zlib.compress(raw, way.level)
+    return _pack(np.ascontiguousarray(pixels, np.uint8).tobytes(), way)
 
 
 def prefix_of(stored: bytes, stream: bytes) -> bytes:
@@ -76,28 +81,44 @@ def prefix_of(stored: bytes, stream: bytes) -> bytes:
 
 
 def plain_way(stored: bytes, kind: str, shape: tuple[int, int], same: Callable[[np.ndarray], bool]) -> Way | None:
-    """The way of "none" or "deflate" tiles, found on one of them; same(pixels): whether a reader shows these pixels.
+    """The way of "none", "lzw" or "deflate" tiles, found on one of them; same(pixels): whether a reader shows these pixels.
 
-    None when no zlib level gives the same bytes again, or the samples are not what a reader shows (other colours, planes).
+    None when no packer gives the same bytes again, or the samples are not what a reader shows (other colours, planes).
     """
     for predictor in (1, 2):
-        for level in ZLIB_LEVELS if kind == "deflate" else (0,):
-            way = Way(kind, b"", shape, level, predictor)
+        for name, level in PACKERS[kind]:
+            way = Way(name, b"", shape, level, predictor)
             try:
-                pixels = _samples(stored, way)
-                if not same(pixels):
+                raw = _unpack(stored, way)
+                if not same(_samples(stored, way)):
                     break
-                if shrink(stored, way) is not None:
-                    return way
-            except (ValueError, zlib.error):
+            except (ValueError, RuntimeError, zlib.error):
                 return None
+            if (name == "zlib" and level > 9) or _pack(raw, way) != stored:
+                continue
+            return way if shrink(stored, way) is not None else None
     return None
+
+
+def _unpack(stored: bytes, way: Way) -> bytes:
+    if way.kind == "none":
+        return stored
+    return bytes(imagecodecs.lzw_decode(stored)) if way.kind == "lzw" else zlib.decompress(stored)
+
+
+def _pack(raw: bytes, way: Way) -> bytes:
+    if way.kind == "none":
+        return raw
+    if way.kind == "lzw":
+        return bytes(imagecodecs.lzw_encode(raw))
+    return (
+        zlib.compress(raw, way.level) if way.kind == "zlib" else bytes(imagecodecs.deflate_encode(raw, level=way.level))
+    )
 
 
 def _samples(stored: bytes, way: Way) -> np.ndarray:
     """(height, width, 3) uint8; ValueError when the bytes are not that many."""
-    raw = stored if way.kind == "none" else zlib.decompress(stored)
-    pixels = np.frombuffer(raw, np.uint8).reshape(*way.shape, 3)
+    pixels = np.frombuffer(_unpack(stored, way), np.uint8).reshape(*way.shape, 3)
     return np.cumsum(pixels, axis=1, dtype=np.uint8) if way.predictor == 2 else pixels
 
 
