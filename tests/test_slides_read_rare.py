@@ -70,6 +70,15 @@ def test_lossless_and_transcoded_frames_that_openslide_refuses(tmp_path: Path) -
         assert bytes(imagecodecs.jpegxl_decode_jpeg(slide.stream(0, 2, 3))) == jpeg.tile(0, 2, 3)
 
 
+def test_places_are_found_in_the_bytes_and_in_the_elements(tmp_path: Path, monkeypatch: Any) -> None:
+    folder = dicom(tmp_path / "slide", "sparse", skip=(0, 1, 7))
+    with open_slide(folder) as slide:
+        want = stored_bytes(slide, 0)
+    monkeypatch.setattr("slimscan.files.slides.dicomplaces._raw_places", lambda raw, frames: None)
+    with open_slide(folder) as slide:
+        assert np.array_equal(stored_bytes(slide, 0), want)
+
+
 def test_places_without_a_frame_hold_nothing(tmp_path: Path) -> None:
     with open_slide(dicom(tmp_path / "slide", "sparse", skip=(0, 1, 7))) as slide:
         sizes = stored_bytes(slide, 0)

@@ -11,8 +11,6 @@ from typing import Any
 from slimscan.nouns.slide import Level
 
 _BINARY = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN", "AT"})
-# One item a frame: millions of lines that say what the grid says.
-_PER_FRAME = "PerFrameFunctionalGroupsSequence"
 
 
 def properties(
@@ -22,7 +20,8 @@ def properties(
     icc: bytes | None,
     pictures: Mapping[str, tuple[tuple[int, int], bytes | None]],
 ) -> dict[str, str]:
-    """All but OpenSlide's quickhash. header: the pydicom data set of the largest level. pictures: (shape, profile)."""
+    """All but OpenSlide's quickhash. header: the pydicom data set of the largest level,
+    its per-frame groups left out. pictures: (shape, profile)."""
     out = {"openslide.vendor": "dicom", "openslide.level-count": str(len(levels))}
     for number, level in enumerate(levels):
         at = f"openslide.level[{number}]."
@@ -53,11 +52,7 @@ def properties(
 def _elements(held: Any, before: str) -> Iterator[tuple[str, str]]:
     for element in held:
         name = before + element.keyword
-        if (
-            not element.keyword
-            or element.VR in _BINARY
-            or element.keyword in (_PER_FRAME, "FileMetaInformationGroupLength")
-        ):
+        if not element.keyword or element.VR in _BINARY or element.keyword == "FileMetaInformationGroupLength":
             continue
         if element.VR == "SQ":
             for number, item in enumerate(element.value):

@@ -18,6 +18,7 @@ from slimscan.files.dicom.place import Place
 from slimscan.files.dicom.syntax import RLE, SYNTAXES, refused
 from slimscan.files.guard import damaged
 from slimscan.files.slides.decode import MAX_PIXELS, from_ycbcr
+from slimscan.files.slides.dicomplaces import positions
 from slimscan.files.slides.opened import Picture
 from slimscan.files.slides.splice import quality, said_colour
 from slimscan.nouns.slide import Level
@@ -131,7 +132,7 @@ def piece(path: Path) -> Piece:
             frames=frames,
             first=int(found.get("ConcatenationFrameOffsetNumber") or 0),
             concatenation=str(found.get("ConcatenationUID") or ""),
-            positions=_positions(path, found, frames),
+            positions=positions(path, found, frames),
             place=place,
             compression=compression,
             colour=colour,
@@ -193,30 +194,6 @@ def _flavour(found: Any) -> str:
     kinds = found.get("ImageType") or []
     words = [kinds] if isinstance(kinds, str) else [str(kind) for kind in kinds]
     return words[2] if len(words) > 2 else "VOLUME"
-
-
-def _positions(path: Path, found: Any, frames: int) -> NDArray[np.int64] | None:
-    """(frames, 2) corners (y, x) from 0, None when frames run row by row."""
-    if (
-        str(found.get("DimensionOrganizationType", "")) == "TILED_FULL"
-        or "PerFrameFunctionalGroupsSequence" not in found
-    ):
-        return None
-    groups = found.PerFrameFunctionalGroupsSequence
-    if len(groups) != frames:
-        raise damaged(path, TITLE, f"it has {frames} frames and says the place of {len(groups)}")
-    out = np.empty((frames, 2), np.int64)
-    for number, group in enumerate(groups):
-        held = group.get("PlanePositionSlideSequence")
-        if not held:
-            if number == 0:
-                return None
-            raise damaged(path, TITLE, f"frame {number + 1} does not say where it lies")
-        out[number] = (
-            int(held[0].RowPositionInTotalImagePixelMatrix) - 1,
-            int(held[0].ColumnPositionInTotalImagePixelMatrix) - 1,
-        )
-    return out
 
 
 def _mpp(found: Any) -> tuple[float, float] | None:
