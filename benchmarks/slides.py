@@ -203,7 +203,7 @@ def read_back(path: Path, level: int, side: int) -> dict[str, Any]:
 
 
 def equal(source: Path, out: Path, side: int) -> dict[str, Any]:
-    """Tiles of tissue of every level, properties and pictures compared in OpenSlide."""
+    """Tiles of tissue of levels 0 and 1, properties and pictures compared in OpenSlide."""
     import openslide
 
     with openslide.OpenSlide(source) as a, openslide.OpenSlide(out) as b:
@@ -212,7 +212,7 @@ def equal(source: Path, out: Path, side: int) -> dict[str, Any]:
             np.array_equal(np.asarray(a.associated_images[key]), np.asarray(b.associated_images[key]))
             for key in a.associated_images
         )
-        asked = [((int(x), int(y)), level, (240, 240)) for level in range(3) for x, y in places(side, level, True, 20)]
+        asked = [((int(x), int(y)), level, (240, 240)) for level in range(2) for x, y in places(side, level, True, 20)]
         same = sum(np.array_equal(np.asarray(a.read_region(*one)), np.asarray(b.read_region(*one))) for one in asked)
     return {"properties": sorted(said), "pictures": pictures, "regions": f"{same} of {len(asked)}"}
 

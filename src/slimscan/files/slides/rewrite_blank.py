@@ -27,7 +27,7 @@ def may_be_empty(levels: Sequence[Level], glass: Mapping[int, Grid]) -> dict[int
     free: dict[int, Grid] = {}
     for k in range(len(levels) - 1, -1, -1):
         here = np.asarray(glass.get(k, np.zeros(levels[k].grid, bool)), bool)
-        free[k] = here if k == len(levels) - 1 else here & _under_all(levels[k], levels[k + 1], free[k + 1])
+        free[k] = here if k == len(levels) - 1 else here & _above(levels[k], levels[k + 1], free[k + 1], beyond=True)
     return free
 
 
@@ -40,36 +40,25 @@ def drawn_anew(levels: Sequence[Level], empty: Mapping[int, Grid]) -> int:
     missing = np.asarray(empty.get(0, np.zeros(levels[0].grid, bool)), bool)
     for k in range(1, len(levels)):
         here = np.asarray(empty.get(k, np.zeros(levels[k].grid, bool)), bool)
-        above = _over_any(levels[k - 1], levels[k], missing)
-        count += int((above & ~here).sum())
-        missing = here | above
+        above = np.zeros(levels[k].tiles + 1, bool)  # the last stands for places beyond the grid
+        above[np.minimum(_places(levels[k - 1], levels[k])[missing], levels[k].tiles)] = True
+        drawn = above[:-1].reshape(levels[k].grid)
+        count += int((drawn & ~here).sum())
+        missing = here | drawn
     return count
 
 
-def _span(fine: Level, coarse: Level, axis: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """First and last coarse tile that each row (axis 0) or column (1) of fine tiles touches."""
-    step = coarse.shape[axis] / fine.shape[axis]
-    starts = np.arange(fine.grid[axis]) * fine.tile[axis] * step
-    ends = np.minimum((np.arange(fine.grid[axis]) + 1) * fine.tile[axis], fine.shape[axis]) * step
-    last = coarse.grid[axis] - 1
-    first = np.clip(np.floor(starts / coarse.tile[axis] + 1e-9).astype(np.int64), 0, last)
-    return first, np.clip(np.ceil(ends / coarse.tile[axis] - 1e-9).astype(np.int64) - 1, first, last)
+def _places(fine: Level, coarse: Level) -> NDArray[np.int64]:
+    """For each fine tile (rows, cols), the number of the coarse tile that the driver counts it to.
+
+    The driver divides by the rounded quotient of the grids, so a tile of the last columns may be counted to the next row.
+    """
+    down, along = (max(1, int(np.floor(a / b + 0.5))) for a, b in zip(fine.grid, coarse.grid, strict=True))
+    rows, cols = np.mgrid[: fine.grid[0], : fine.grid[1]]
+    return np.asarray(rows // down * coarse.grid[1] + cols // along, np.int64)
 
 
-def _under_all(fine: Level, coarse: Level, free: Grid) -> Grid:
-    """True for fine tiles of which every coarse tile that they touch is free."""
-    held = np.pad((~free).astype(np.int64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
-    (top, bottom), (left, right) = _span(fine, coarse, 0), _span(fine, coarse, 1)
-    rows = held[bottom + 1] - held[top]
-    return np.asarray((rows[:, right + 1] - rows[:, left]) == 0)
-
-
-def _over_any(fine: Level, coarse: Level, missing: Grid) -> Grid:
-    """True for coarse tiles that touch a missing fine one."""
-    (top, bottom), (left, right) = _span(fine, coarse, 0), _span(fine, coarse, 1)
-    out = np.zeros(coarse.grid, bool)
-    rows, cols = np.nonzero(missing)
-    for down in range(int((bottom - top).max(initial=0)) + 1):
-        for along in range(int((right - left).max(initial=0)) + 1):
-            out[np.minimum(top[rows] + down, bottom[rows]), np.minimum(left[cols] + along, right[cols])] = True
-    return out
+def _above(fine: Level, coarse: Level, held: Grid, *, beyond: bool) -> Grid:
+    """For each fine tile, what `held` says of the coarse tile that it is counted to; `beyond` where there is none."""
+    padded = np.append(held.ravel(), beyond)
+    return np.asarray(padded[np.minimum(_places(fine, coarse), coarse.tiles)])
