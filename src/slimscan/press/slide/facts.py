@@ -26,7 +26,7 @@ Answer = Literal["opens", "wrong", "refuses", "unknown"]
 @dataclass(frozen=True)
 class Page:
     """One IFD with tiles. zero: places with a byte count of 0. shared: places whose bytes others use too, and of how many
-    pieces of bytes these are uses of.
+    pieces of bytes these are uses of. white: whether GDAL_NODATA (tag 42113) says 255, which tifffile shows for no bytes.
     """
 
     number: int
@@ -36,6 +36,7 @@ class Page:
     shared: int
     pieces: int
     bytes: int
+    white: bool = False
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,7 @@ def _page(number: int, page: object) -> Page:
         sum(many),
         len(many),
         sum(count for _, count in uses),
+        str(getattr(page, "nodata", "0")) in ("255", "255.0"),
     )
 
 
@@ -170,7 +172,7 @@ def _openslide(found: Facts) -> Reader:
         return Reader(
             name,
             "opens",
-            "zero-byte tiles are transparent, and Aperio's level 1 is drawn from level 0, several times slower",
+            "zero-byte tiles are transparent, and where they are, OpenSlide draws Aperio's level 1 from level 0, several times slower",
         )
     if found.zero:
         return Reader(name, "opens", "zero-byte tiles are transparent; needs version 4.0 or later")
@@ -178,10 +180,17 @@ def _openslide(found: Facts) -> Reader:
 
 
 def _tifffile(found: Facts) -> list[Reader]:
-    why = "zero-byte tiles are black unless GDAL_NODATA says 255" if found.zero else ""
+    dark = any(page.zero and not page.white for page in found.pages)
+    why = (
+        "zero-byte tiles are black, since GDAL_NODATA does not say 255"
+        if dark
+        else "zero-byte tiles are white"
+        if found.zero
+        else ""
+    )
     if not why and _has(found, JXL):
         why = "tiles transcoded from RGB JPEG come out some levels off in colour"
-    answer: Answer = "wrong" if found.zero else "opens"
+    answer: Answer = "wrong" if dark else "opens"
     return [Reader("tifffile 2026.3", answer, why), Reader("tiffslide", answer, why)]
 
 
