@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from slimscan.models.spec import RATES
 from slimscan.report.experiments_block import Block, certified_text, times
 from slimscan.report.experiments_figures import psnr_drawn
 from slimscan.report.experiments_read import EXPERIMENTS, MEAN, Found, training
@@ -57,7 +58,7 @@ def ratios(found: Found) -> list[Block]:
 
 def _overhead(found: Found) -> str:
     """What container and headers take at the strongest ratio."""
-    said = "Container and headers count: they are a fixed few hundred bytes, much of a small volume's file and nothing of a large one's"
+    said = "Container and headers count: they take two or three thousand bytes, much of a small volume's file and nothing of a large one's"
     images = list(found.images[max(found.images)].values())
     both = [(one["ratio_payload"], one["ratio_achieved"]) for one in images if all(math.isfinite(one[key]) for key in ("ratio_payload", "ratio_achieved"))]  # fmt: skip
     if not both:
@@ -182,7 +183,7 @@ def _network(one: Any) -> str:
     return (
         f"{_short(spec.get('kind'))}, {_short(spec.get('dims'))}D, {_short(spec.get('levels'))} levels, "
         f"{_short(spec.get('width'))} feature maps on the first; {_short(fit.get('steps'))} steps of {_short(fit.get('batch'))} "
-        f"crops of {patch or 'a size not told'}, rate {_short(fit.get('rate'))}, loss {_short(fit.get('loss'))}"
+        f"crops of {patch or 'a size not told'}, rate {_short(fit.get('rate') or RATES.get(str(spec.get('kind'))))}, loss {_short(fit.get('loss'))}"
     )
 
 
