@@ -207,10 +207,12 @@ def _settled(
     grids: Mapping[int, Grid] = {}
     if wish.left != "keep" and tissue is not None:
         seen, grids = tissue(slide) if callable(tissue) else (None, dict(tissue))
-    if wish.left == "empty" and slide.format == "svs":
-        grids = may_be_empty(slide.levels, grids)
+    bare = may_be_empty(slide.levels, grids) if wish.left == "empty" and slide.format == "svs" else {}
     painted = seen if wish.left == "paint" else None
-    start = {b.number: Plan(b, glass=grids.get(b.index), left=wish.left, tissue=painted) for b in work.boards}
+    start = {
+        b.number: Plan(b, glass=grids.get(b.index), left=wish.left, tissue=painted, bare=bare.get(b.index))
+        for b in work.boards
+    }
     with work.payloads(source, False) as stored:
         plans = {number: with_blank(_plan(plan, wish, stored), stored.read) for number, plan in start.items()}
         for _ in range(TRIES):

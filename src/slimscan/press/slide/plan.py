@@ -40,6 +40,7 @@ class Plan:
     """family None: tiles stay as they are. exact: tiles of the family come back as their source's bytes (JPEG XL), by `way`.
     value: the fixed setting of `paper`. floors: the check of `small`. glass: True where a tile shows none but glass;
     left: what stands there, "keep", "shared", "empty" or "paint". blank: the white tile in the level's own form.
+    bare: of the glass, where a tile of no bytes may stand with "empty" (None: everywhere); the others are shared.
     tissue: with "paint", pixels outside it become white in tiles that are not all glass.
     """
 
@@ -53,10 +54,19 @@ class Plan:
     left: str = "keep"
     blank: bytes | None = None
     tissue: Tissue | None = None
+    bare: Grid | None = None
 
     def is_glass(self, tile: int) -> bool:
         """Whether the tile is left out or painted."""
         return self.glass is not None and self.left != "keep" and bool(self.glass[self.board.place(tile)])
+
+    def stands(self, tile: int) -> str:
+        """What stands in the place of a tile of glass: "empty", "shared" or "painted"; "" where the tile itself is coded."""
+        if not self.is_glass(tile):
+            return ""
+        if self.left == "empty" and (self.bare is None or self.bare[self.board.place(tile)]):
+            return "empty"
+        return "" if self.blank is None else "painted" if self.left == "paint" else "shared"
 
     def wanted(self, tile: int, stored: bytes) -> Tile:
         """The pixels that are to be shown: the tile's own, its glass painted white where that was asked for."""
@@ -73,11 +83,11 @@ class Plan:
 
     def answer(self, tile: int, stored: bytes) -> Answer:
         """What stands in the output for a stored tile; NoWay when the plan cannot hold it."""
-        if self.is_glass(tile):
-            if self.left == "empty":
-                return EMPTY
-            if self.blank is not None:
-                return Shared(self.blank) if self.left == "shared" else self.blank
+        stands = self.stands(tile)
+        if stands == "empty":
+            return EMPTY
+        if stands and self.blank is not None:
+            return Shared(self.blank) if stands == "shared" else self.blank
         if self.family is None:
             return AS_IS
         if self.value is not None:
@@ -144,7 +154,9 @@ def with_blank(plan: Plan, read: Read) -> Plan:
     neither can be made, the smallest stored tile of glass. Unchanged when nothing is left out.
     """
     board, level = plan.board, plan.board.level
-    if plan.glass is None or plan.left in ("keep", "empty") or not plan.glass.any():
+    if plan.glass is None or plan.left == "keep" or not plan.glass.any():
+        return plan
+    if plan.left == "empty" and (plan.bare is None or bool((plan.bare | ~plan.glass).all())):
         return plan
     if plan.family is not None:
         return replace(plan, blank=plan.family.encode(white(level.tile), plan.value or plan.family.paper))

@@ -89,8 +89,8 @@ def _look(plan: Plan, tile: int, stored: bytes, got: bytes) -> _Seen:
     sizes, digest = (len(stored), len(got)), hashlib.sha256(stored).digest()
     if not stored:
         return _Seen("absent", sizes, digest, wrong="bytes where the source has none" if got else "")
-    if plan.is_glass(tile) and (plan.left == "empty" or plan.blank is not None):
-        how = {"shared": "shared", "empty": "empty", "paint": "painted"}[plan.left]
+    how = plan.stands(tile)
+    if how:
         wanted = b"" if how == "empty" else plan.blank
         return _Seen(how, sizes, digest, wrong="" if _bare(got) == wanted else "is not the blank tile")
     if got == stored:

@@ -123,4 +123,4 @@ def _samples(stored: bytes, way: Way) -> np.ndarray:
 
 
 def _lossless(pixels: np.ndarray) -> bytes:
-    return bytes(imagecodecs.jpegxl_encode(pixels, lossless=True, effort=5, numthreads=1))
+    return bytes(imagecodecs.jpegxl_encode(pixels, lossless=True, effort=3, numthreads=1))
