@@ -19,6 +19,7 @@ from slimscan.cli import (
     policies,
     region,
     score,
+    slide,
     study,
 )
 
@@ -35,7 +36,7 @@ ABOUT = """Make a medical image as small as the task it serves allows, and prove
   slimscan compare ct.nii.gz ct.ozx --panel panel.png
 
 Sources are read by what is in them: NIfTI, DICOM (a file or a folder of one series), TIFF and OME-TIFF, folders of TIFF
-slices, MetaImage, NRRD, Scanco ISQ, OME-Zarr. A source is never changed, nothing is replaced without --force.
+slices, MetaImage, NRRD, Scanco ISQ, OME-Zarr; whole slides have commands of their own, `slimscan slide`. A source is never changed, nothing is replaced without --force.
 Every command takes --json (one object on stdout) and --debug (a traceback instead of one line).
 """
 
@@ -82,6 +83,7 @@ def build() -> Any:
     app.command("send", help=flow(deliver.SEND_HELP))(deliver.send)
     app.add_typer(study.build(flow), name="study")
     app.add_typer(net.build(flow), name="net")
+    app.add_typer(slide.build(flow), name="slide")
     app.add_typer(dicom.build(flow), name="dicom")
     return typer.main.get_command(app)
 
