@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 import threading
 import zlib
 from pathlib import Path
@@ -337,3 +340,20 @@ def test_other_readers_of_our_dicom(tmp_path: Path, sparse: bool) -> None:
     with open_slide(folder) as seen:
         assert sorted(seen.associated) == ["label", "macro", "thumbnail"]
         assert np.array_equal(seen.read(0, 720, 720, 480, 480), real)
+
+
+def test_the_benchmark_makes_a_slide_and_leaves_its_glass_out(tmp_path: Path) -> None:
+    _real()
+    pytest.importorskip("openslide")
+    script = Path(__file__).resolve().parents[1] / "benchmarks" / "slides.py"
+    source, out = tmp_path / "a.svs", tmp_path / "b.svs"
+    told: dict[str, Any] = {}
+    for step in ("generate", "empty", "equal"):
+        command = [sys.executable, str(script), "--one", step, str(source), str(out), "3000"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stderr[-2000:]
+        told |= json.loads(done.stdout)
+    assert told["rewritten"]["shared"] > 0
+    assert told["anew"] == 0
+    assert told["regions"] == "40 of 40"
+    assert told["pictures"]
