@@ -6,7 +6,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,12 @@ SMALL = 500_000_000  # bytes of a file that is restored on the way, unless every
 LOOKED = 12  # tiles a level through the other readers
 # Properties that name the file's bytes or its compression, which are meant to change.
 MEANT = ("openslide.quickhash-1", "tiff.Compression", "tiff.DocumentName", "tiff.Software", "tiff.DateTime")
+# What DICOM asks to change with the compression, and of a derived instance (PS3.3 C.7.6.1.1, C.12.1).
+MEANT_DICOM = (
+    "TransferSyntaxUID", "SOPInstanceUID", "SeriesInstanceUID", "ImageType", "LossyImageCompression", "Derivation", "SourceImage",
+    "PhotometricInterpretation", "InstanceCreation", "ContentDate", "ContentTime", "Implementation", "SeriesNumber",
+    "ContributingEquipment", "DimensionOrganizationType", "NumberOfFrames", "MediaStorage", "InstanceNumber", "SeriesDescription",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -92,12 +98,25 @@ def check(
                 ]
         if most is None or found.bytes <= SMALL:
             findings += _restored(path)
-        findings += [_openslide(out, seed, found), *([] if found.kind != "tiff" else [_tifffile(out, seed)])]
+        findings += [_openslide(out, seed, found, source), *([] if found.kind != "tiff" else [_tifffile(out, seed)])]
         if source is not None:
             findings += _speed(source, path)
         told = lines(rows, out)
     other = None if source is None else facts(source)
-    return Checked(path, source, found, other, tuple(findings), tuple(readers(found)), tuple(rows), tuple(told))
+    return Checked(
+        path, source, found, other, tuple(findings), tuple(_seen(readers(found), findings)), tuple(rows), tuple(told)
+    )
+
+
+def _seen(known: list[Reader], findings: list[Finding]) -> list[Reader]:
+    """The table's answers, and for OpenSlide what was seen just now."""
+    said = next((one.said for one in findings if one.name == "OpenSlide" and one.said.startswith("refuses")), None)
+    return [
+        replace(one, answer="refuses", why=one.why if one.answer == "refuses" else said)
+        if said and one.name.startswith("OpenSlide")
+        else one
+        for one in known
+    ]
 
 
 def _opens(out: Slide) -> Finding:
@@ -188,6 +207,8 @@ def _properties(before: Slide, out: Slide) -> Finding:
 
 
 def _meant(key: str) -> bool:
+    if key.startswith("dicom."):
+        return key.removeprefix("dicom.").startswith(MEANT_DICOM)
     return key in MEANT or "quickhash" in key
 
 
@@ -216,7 +237,7 @@ def _icc(before: Slide, out: Slide) -> Finding:
     return Finding("colour profile", False, f"{len(before.icc or b'')} bytes in the source, {len(out.icc or b'')} here")
 
 
-def _openslide(out: Slide, seed: int, known: Facts) -> Finding:
+def _openslide(out: Slide, seed: int, known: Facts, source: Path | None) -> Finding:
     """OpenSlide opens the file, and sees at sampled places what slimscan sees."""
     name = "OpenSlide"
     if OPENSLIDE.missing():
@@ -243,7 +264,8 @@ def _openslide(out: Slide, seed: int, known: Facts) -> Finding:
                     else:
                         largest = max(largest, apart)
     except openslide.OpenSlideError as error:
-        return Finding(name, None, f"refuses it: {str(error).splitlines()[0]}")
+        too = " and its source" if source is not None and _refused(source) else ""
+        return Finding(name, None, f"refuses it{too}: {str(error).splitlines()[0].rpartition(': ')[2]}")
     if largest > ROUNDING:
         said = f"opens it, and sees pixels that differ by up to {largest} from what slimscan reads"
         return Finding(name, False, said)
@@ -258,6 +280,16 @@ def _openslide(out: Slide, seed: int, known: Facts) -> Finding:
     return Finding(
         name, True, said + (f"; {clear} of the places that were looked at are transparent in part" if clear else "")
     )
+
+
+def _refused(path: Path) -> bool:
+    import openslide
+
+    try:
+        with openslide.OpenSlide(str(path)):
+            return False
+    except openslide.OpenSlideError:
+        return True
 
 
 def _region(held: Any, index: int, y: int, x: int, shape: tuple[int, int], size: int = 256) -> NDArray[np.uint8]:
