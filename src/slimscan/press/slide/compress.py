@@ -352,7 +352,7 @@ def _as_is(plans: Sequence[Plan], found: Mapping[int, Sums]) -> dict[int, Sums]:
         total, absent = sum(old.tiles.values()), old.tiles["absent"]
         new = Sums(bytes_in=old.bytes_in, bytes_out=old.bytes_in)
         new.tiles |= {"as is": total - absent, "absent": absent}
-        new.mse, new.ssim = [0.0] * (total - absent), [1.0] * (total - absent)
+        new.ssim = [1.0] * (total - absent)
         kept[plan.board.number] = new
     return kept
 
@@ -370,6 +370,7 @@ def _receipt(
     together = Sums()
     for sums in found.values():
         together.mse += sums.mse
+        together.pixels += sums.pixels
         together.ssim += sums.ssim
         for how, count in sums.tiles.items():
             together.tiles[how] += count

@@ -25,7 +25,7 @@ BYTES = 32
 @dataclass
 class Sums:
     """Of one level. tiles: how -> number. larger: tiles that take more bytes than their source's. wrong: tiles that are not
-    what was promised. worst: (SSIM of the worst window, tile) of the tiles coded anew. digests: SHA-256 of the source's.
+    what was promised. mse, pixels, ssim: of each tile of tissue, what is seen of it. worst: (SSIM of the worst window, tile) of the tiles coded anew. digests: SHA-256 of the source's.
     """
 
     tiles: dict[str, int] = field(default_factory=lambda: dict.fromkeys(HOW, 0))
@@ -35,6 +35,7 @@ class Sums:
     larger_bytes: int = 0
     wrong: list[tuple[int, str]] = field(default_factory=list)
     mse: list[float] = field(default_factory=list)
+    pixels: list[int] = field(default_factory=list)
     ssim: list[float] = field(default_factory=list)
     worst: tuple[float, int] = (math.inf, -1)
     least: Quality | None = None
@@ -43,7 +44,8 @@ class Sums:
     @property
     def psnr_db(self) -> float | None:
         """Over all tiles of tissue, in dB; None when nothing differs or there are none."""
-        mean = math.fsum(self.mse) / len(self.mse) if self.mse else 0.0
+        total = math.fsum(mse * count for mse, count in zip(self.mse, self.pixels, strict=True))
+        mean = total / sum(self.pixels) if self.pixels else 0.0
         return 10 * math.log10(PEAK**2 / mean) if mean else None
 
     @property
@@ -76,7 +78,8 @@ def prove(
 
     items = [(number, tile) for number, plan in by_number.items() for tile in range(len(source.at[number]))]
     for (number, tile), seen in zip(items, each(look, items), strict=True):
-        _add(found[number], tile, seen)
+        rows, cols = by_number[number].board.visible(tile)
+        _add(found[number], tile, seen, rows.stop * cols.stop)
     for number, sums in found.items():
         # tiles that share their bytes count once
         for payloads, name in ((source, "bytes_in"), (output, "bytes_out")):
@@ -117,7 +120,7 @@ def _bare(got: bytes) -> bytes:
     return got[:-1] if got.endswith(b"\xff\xd9\x00") else got
 
 
-def _add(sums: Sums, tile: int, seen: _Seen) -> None:
+def _add(sums: Sums, tile: int, seen: _Seen, pixels: int) -> None:
     sums.tiles[seen.how] += 1
     sums.digests += seen.digest
     if seen.sizes[1] > seen.sizes[0] and seen.how not in ("shared", "painted"):
@@ -127,6 +130,7 @@ def _add(sums: Sums, tile: int, seen: _Seen) -> None:
         sums.wrong.append((tile, seen.wrong))
     if seen.quality is not None:
         sums.mse.append(seen.quality.mse)
+        sums.pixels.append(pixels)
         sums.ssim.append(seen.quality.ssim)
         if seen.quality.window < sums.worst[0]:
             sums.worst = (seen.quality.window, tile)
