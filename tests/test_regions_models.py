@@ -324,3 +324,27 @@ def test_the_image_goes_to_the_child_as_it_is_stored(tmp_path):
     assert np.array_equal(apart.function("seg.py:fine", files.read(tmp_path / "ct.nii.gz"), 60), PIXELS > 100)
     colour = Volume(np.repeat(PIXELS[..., None].clip(0, 200).astype(np.uint8), 3, axis=3), AFFINE)
     assert np.array_equal(apart.function("seg.py:fine", colour, 60), PIXELS > 100)
+
+
+def test_a_checkpoint_of_our_own_needs_no_description(tmp_path):
+    torch = pytest.importorskip("torch", reason="the extra torch is not installed")
+    from slimscan.models import checkpoint, predict
+    from slimscan.models.spec import FitSpec, NetSpec, NormSpec
+    from slimscan.models.unet import build, weights
+
+    torch.manual_seed(3)
+    net = NetSpec(classes=3, levels=2, width=2)
+    made = weights(build(net))
+    made["head.bias"] = torch.tensor([0.0, 0.3, -0.2])
+    made["head.weight"] = made["head.weight"] * 100  # so that probabilities differ from voxel to voxel
+    held = checkpoint.Network(net, NormSpec(), FitSpec(patch=(8, 8, 8)), made, [])
+    checkpoint.save(tmp_path / "best.pt", held)
+    logits = predict.logits(held, PIXELS.astype(np.float64), "cpu").astype(np.float64)
+    powers = np.exp(logits - logits.max(axis=0))
+    for index in (1, 2):
+        found = region_of(f"model:{tmp_path / 'best.pt'}#{index}", IMAGE, threshold=0.999999)
+        np.testing.assert_allclose(found.weights(0, 7), (powers / powers.sum(axis=0))[index], atol=1e-5)
+    other = torch.load(tmp_path / "best.pt", weights_only=True) | {"format": "of others"}
+    torch.save(other, tmp_path / "other.pt")
+    with pytest.raises(InputError, match="is no checkpoint of slimscan"):
+        region_of(f"model:{tmp_path / 'other.pt'}", IMAGE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import itertools
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,14 @@ def needs_of(path: Path) -> Needs:
     if found is None:
         raise InputError(f"{path}: is no model that can be run; allowed: {' '.join(KINDS)} (TorchScript, ONNX)")
     return found
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Whether a .pt is weights alone, as `slimscan net train` writes them, and no TorchScript program."""
+    if KINDS.get(path.suffix.lower()) is not TORCH or not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return not any(name.endswith("/constants.pkl") for name in archive.namelist())
 
 
 def open_network(path: str | Path) -> Forward:

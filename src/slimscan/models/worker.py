@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from slimscan.errors import InputError
+from slimscan.errors import InputError, NotReadable
 from slimscan.models.answer import BadAnswer
-from slimscan.models.network import open_network, predict
+from slimscan.models.network import is_checkpoint, open_network, predict, probability
 from slimscan.models.python import arguments, load
 from slimscan.models.way import Way
 from slimscan.nouns import Pixels
@@ -26,7 +26,7 @@ def main(folder: Path) -> int:
         answer = next(run for name, run in KINDS.items() if name in job)(job, image)
     except MemoryError:
         return _say(folder, "the model does not fit into memory; run it on slices or patches")
-    except (BadAnswer, InputError) as error:
+    except (BadAnswer, InputError, NotReadable) as error:
         return _say(folder, str(error))
     except Exception as error:  # noqa: BLE001 somebody's model may raise anything
         root: BaseException = error
@@ -46,6 +46,12 @@ def main(folder: Path) -> int:
 
 def _network(job: dict[str, Any], image: Pixels) -> Pixels:
     words = job["way"] | {"patch": tuple(job["way"]["patch"])}
+    if is_checkpoint(Path(job["network"])):
+        from slimscan.models import checkpoint
+        from slimscan.models import predict as trained  # torch is there for those who trained a network
+
+        scores = trained.logits(checkpoint.load(job["network"]), _real(job, image), "cpu")
+        return probability(scores, Way(**words | {"output": "softmax"}))
     return predict(_real(job, image), open_network(job["network"]), Way(**words))
 
 

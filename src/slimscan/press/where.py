@@ -5,7 +5,8 @@
     liver.nii.gz#p/255          probabilities times 255
     seg.dcm#Liver               a segment of a DICOM Segmentation, or a region of an RT Structure Set
     image:body                  lung, bone, nonair: from the image itself; image:body,hu or ,otsu says its scale
-    model:net.pt  model:net.onnx   a network; net.toml beside it says how it is fed (slimscan.models.way)
+    model:net.pt  model:net.onnx   a network; net.toml beside it says how it is fed (slimscan.models.way), a checkpoint of
+                  `slimscan net train` says so itself
     python:module:function      or python:file.py:function
     command:prog {image} {mask}
 
@@ -156,7 +157,8 @@ def _answered(kind: str, what: str, asked: str, volume: Volume, timeout: float, 
             )
         said = replace(said, index=int(asked))
     held = Volume(apart.network(path, said, volume, timeout), volume.affine_mm, source=source)
-    how = f"{said.run}, {said.normalise}, {said.output}, channel {said.index}"
+    fed = "as it was trained" if network.is_checkpoint(path) else f"{said.run}, {said.normalise}, {said.output}"
+    how = f"{fed}, channel {said.index}"
     return replace(_chosen(held, "p", {}, volume, how), name=said.name)
 
 
