@@ -122,8 +122,8 @@ def _paper_white(name: str) -> str:
 def _ends(values: Sequence[float]) -> str:
     if not values:
         return DASH
-    low, high = min(values), max(values)
-    return number(low, 2) if low == high else f"{number(low, 2)} to {number(high, 2)}"
+    low, high = number(min(values), 2), number(max(values), 2)
+    return low if low == high else f"{low} to {high}"
 
 
 def _table3(found: Found) -> list[Block]:

@@ -194,7 +194,9 @@ def _properties(before: Slide, out: Slide) -> Finding:
     new = sorted(key for key in other if key not in one and not _meant(key))
     changed = sorted(key for key in one if key in other and one[key] != other[key] and not _meant(key))
     if not (gone or new or changed):
-        return Finding("properties", True, f"all {len(one)} are the same")
+        meant = sum(one.get(key) != other.get(key) for key in {*one, *other})
+        after = f", but {meant} that tell of the compression and of the file itself" if meant else ""
+        return Finding("properties", True, f"all {len(one)} are the same{after}")
     parts = [
         f"{word} {', '.join(some[:4])}{' ...' if len(some) > 4 else ''}"
         for word, some in (("gone:", gone), ("new:", new), ("changed:", changed))

@@ -73,7 +73,7 @@ def run(protocol: Protocol, folder: Path, progress: Progress | None = None) -> F
         found,
         saved(found, protocol.said["codecs"]["against"]),
         {name: white_tile(*one) for name, one in protocol.codecs.items()},
-        tuple(_worst(protocol, rows)),
+        tuple(worst_pictures(protocol, rows)),
     )
 
 
@@ -164,7 +164,7 @@ def _stored(slide: Slide) -> int | None:
     )
 
 
-def _worst(protocol: Protocol, rows: tuple[Row, ...]) -> list[Picture]:
+def worst_pictures(protocol: Protocol, rows: tuple[Row, ...]) -> list[Picture]:
     """The worst patch of every codec, drawn again from its slide."""
     out = []
     for name, (codec, value) in protocol.codecs.items():
