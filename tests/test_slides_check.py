@@ -304,3 +304,18 @@ def test_the_command_prints_and_exits(
     slides_made.empty_tiles(gone, 0, list(range(20)))
     assert slide_check.check(str(gone), str(pair[0]), tiles=0) == 3
     assert "DOES NOT HOLD" in capsys.readouterr().out
+
+
+def test_what_cannot_be_opened_is_one_sentence(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    broken = tmp_path / "broken.svs"
+    broken.write_bytes(pair[0].read_bytes()[:900])
+    for out, source in (
+        (tmp_path / "none.svs", None),
+        (broken, None),
+        (pair[0], tmp_path / "none.svs"),
+        (pair[0], broken),
+    ):
+        with pytest.raises(InputError) as caught:
+            check(out, source, most=2)
+        assert str(source or out) in str(caught.value)
+        assert "\n" not in str(caught.value)

@@ -82,8 +82,8 @@ def check(
     What other readers refuse is told and is no failure: some profiles trade readers for bytes. NotReadable when slimscan
     itself cannot open one of the two; InputError when their pyramids are not of one shape.
     """
-    found = facts(path)
     with open_slide(path) as out:
+        found = facts(path)
         findings = [_opens(out)]
         rows: list[TileRow] = []
         if source is not None:
