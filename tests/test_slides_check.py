@@ -15,8 +15,7 @@ import slides_made
 from slimscan.cli import slide_check
 from slimscan.errors import InputError
 from slimscan.files.slides import open_slide
-from slimscan.press.slide import check as checking
-from slimscan.press.slide import compare, facts, measure, sample
+from slimscan.press.slide import compare, facts, measure, other_readers, sample
 from slimscan.press.slide.check import Checked, check
 from slimscan.press.slide.facts import Facts, Page
 from slimscan.press.slide.families import family
@@ -248,7 +247,7 @@ def test_a_copy_passes(pair: tuple[Path, Path], tmp_path: Path) -> None:
     names = ("pixels", "properties", "associated images", "colour profile", "tifffile")
     assert [told[name] for name in names] == [True] * 5
     assert {one.fate for one in found.rows} == {"same bytes"}
-    if not checking.OPENSLIDE.missing():
+    if not other_readers.OPENSLIDE.missing():
         assert told["OpenSlide"] is True
 
 
