@@ -63,7 +63,9 @@ def markdown(found: Found, pictures: Path, link: str) -> str:
             lines += [f"| {' | '.join(row)} |" for row in block.rows] + [""]
         elif block.draw is not None:
             pictures.mkdir(parents=True, exist_ok=True)
-            (pictures / f"wsi2025-{block.key}.png").write_bytes(png(block.draw, (10.4, block.height), dpi=50 if block.photo else 80))
+            (pictures / f"wsi2025-{block.key}.png").write_bytes(
+                png(block.draw, (10.4, block.height), dpi=50 if block.photo else 80)
+            )
             lines += [f"![{block.text}]({link}/wsi2025-{block.key}.png)", "", block.text, ""]
         else:
             lines += [block.text, ""]
