@@ -28,7 +28,7 @@ class Codestream:
 
     signed: samples carry a sign. colour_transform: the codestream itself turns RGB into YBR (JPEG 2000 COD).
     reversible: lossless as far as the header tells (SOF3, NEAR 0, the 5/3 wavelet), None when it does not tell.
-    marked: a JPEG says its own colour space (an Adobe marker, or components named R, G, B).
+    marked: a JPEG says its own colour space (a JFIF or an Adobe marker, or components named R, G, B).
     """
 
     kind: str
@@ -81,7 +81,8 @@ def _jpeg(data: bytes) -> Codestream:
         if marker in (0x01, 0xD8) or 0xD0 <= marker <= 0xD7:
             continue
         (length,) = struct.unpack_from(">H", data, at)
-        if marker == 0xEE and data[at + 2 : at + 7] == b"Adobe":
+        # JFIF means YCbCr (ITU-T T.871 clause 7), and some writers call such a frame RGB, after what it decodes to
+        if (marker, data[at + 2 : at + 7]) in ((0xEE, b"Adobe"), (0xE0, b"JFIF\0")):
             marked = True
         if marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in _NOT_FRAMES):
             precision, rows, columns, samples = struct.unpack_from(">BHHB", data, at + 2)
