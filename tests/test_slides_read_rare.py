@@ -15,6 +15,7 @@ from slides_rare import mrxs, ndpi, scn
 
 from slimscan.errors import MissingExtra, NotReadable
 from slimscan.files.slides import open_slide
+from slimscan.files.slides.dicomorder import Unsaid, guessed, seams
 from slimscan.files.slides.sizes import stored_bytes
 
 openslide: Any = pytest.importorskip("openslide", reason="the extra slides is not installed")
@@ -91,12 +92,132 @@ def test_places_without_a_frame_hold_nothing(tmp_path: Path) -> None:
 def test_a_real_dicom_slide_without_scale(real_data: Path) -> None:
     with open_slide(real_data / "wsi_he/small_dicom.dcm") as slide:
         assert (slide.mpp, slide.levels[0].shape, slide.levels[0].grid) == (None, (2638, 3236), (6, 7))
+        # frames run column by column, which nothing says
+        assert slide.properties["slimscan.frame-order[0]"].startswith(
+            "column by column, guessed: the file does not say"
+        )
+        last = slide.read(0, 2000, 2500, 600, 700)
+        assert last[:138, :430].min(axis=2).mean() > 150  # no black block of another border inside
         # the header says RGB, the JFIF streams inside are YCbCr
         assert slide.levels[0].colour == "ycbcr"
         for row, col in ((0, 0), (3, 2), (5, 6)):
             tile = imagecodecs.jpeg8_decode(slide.stream(0, row, col))
             h, w = min(500, 2638 - row * 500), min(500, 3236 - col * 500)
             assert np.array_equal(slide.read(0, row * 500, col * 500, h, w), tile[:h, :w])
+
+
+def unsaid(folder: Path, by: str, says: str = "", photometric: str = "", flat: bool = False) -> Path:
+    """Levels of a made slide with their frames in the order `by` ("rows", "columns"), and `says` of it. flat: all glass."""
+    import pydicom
+
+    for name, (rows, cols) in (("0_0", (4, 5)), ("1_0", (2, 3))):
+        found = pydicom.dcmread(folder / f"{name}.dcm")
+        del found.DimensionOrganizationType
+        if says:
+            found.DimensionOrganizationType = says
+        found.PhotometricInterpretation = photometric or found.PhotometricInterpretation
+        native = not found["PixelData"].is_undefined_length
+        size = len(found.PixelData) // (rows * cols)
+        frames = (
+            [found.PixelData[k : k + size] for k in range(0, len(found.PixelData), size)]
+            if native
+            else list(pydicom.encaps.generate_frames(found.PixelData, number_of_frames=rows * cols))
+        )
+        if flat:
+            frames = [frames[0]] * len(frames)
+        if by == "columns":
+            frames = [frames[r * cols + c] for c in range(cols) for r in range(rows)]
+        found.PixelData = b"".join(frames) if native else pydicom.encaps.encapsulate(frames)
+        found.save_as(folder / f"{name}.dcm", implicit_vr=False, little_endian=True, force_encoding=True)
+    return folder
+
+
+@pytest.mark.parametrize("syntax", ["jpeg", "native", "jpegxl"])
+@pytest.mark.parametrize("by", ["rows", "columns"])
+def test_frames_without_an_order_lie_as_they_fit(by: str, syntax: str, tmp_path: Path, capsys: Any) -> None:
+    from slimscan.cli.slide_info import info
+
+    said, silent = dicom(tmp_path / "said", syntax=syntax), dicom(tmp_path / "silent", syntax=syntax)
+    with open_slide(said) as want, open_slide(unsaid(silent, by)) as slide:
+        for level in (0, 1):
+            assert np.array_equal(whole(slide, level), whole(want, level))
+            sizes = stored_bytes(want, level)
+            assert np.array_equal(stored_bytes(slide, level), sizes)  # type: ignore[arg-type]
+        assert slide.tile(0, 2, 3) == want.tile(0, 2, 3)
+        one, other = ("row by row", "column by column")[:: 1 if by == "rows" else -1]
+        note = f"{one}, guessed: the file does not say, and tiles fit together so, not {other}"
+        assert [slide.properties[f"slimscan.frame-order[{k}]"] for k in (0, 1)] == [note, note]
+        assert not [name for name in want.properties if name.startswith("slimscan.")]
+    assert info(str(silent), False, False) == 0
+    assert f"frame order 0   {note}\n  frame order 1   {note}\n" in capsys.readouterr().out
+    assert info(str(said), False, False) == 0
+    assert "frame order" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("says", ["TILED_FULL", "TILED_SPARSE"])
+def test_an_order_that_is_said_is_never_guessed(says: str, tmp_path: Path) -> None:
+    with (
+        open_slide(dicom(tmp_path / "rows")) as want,
+        open_slide(unsaid(dicom(tmp_path / "columns"), "columns", says)) as slide,
+    ):
+        assert slide.tile(0, 0, 1) == want.tile(0, 1, 0)  # the second frame, where the file has it
+        assert not [name for name in slide.properties if name.startswith("slimscan.")]
+
+
+def test_frames_that_tell_no_order_run_row_by_row(tmp_path: Path, monkeypatch: Any) -> None:
+    folder = unsaid(dicom(tmp_path / "flat"), "columns", flat=True)
+    with open_slide(folder) as slide:
+        note = "row by row, guessed: the file does not say, and tiles fit together no better column by column"
+        assert slide.properties["slimscan.frame-order[0]"] == note
+    folder = unsaid(dicom(tmp_path / "damaged"), "columns")
+    raw = (folder / "0_0.dcm").read_bytes().replace(b"\xff\xda", b"\xff\xfe")
+    (folder / "0_0.dcm").write_bytes(raw)
+    with open_slide(folder) as slide:
+        note = "row by row, guessed: the file does not say, and its tiles cannot be decoded"
+        assert slide.properties["slimscan.frame-order[0]"] == note
+        assert slide.properties["slimscan.frame-order[1]"].startswith("column by column")
+
+
+def test_seams_by_hand() -> None:
+    """Tiles of 2 x 2 of an image that is 8 x: neighbours to the right differ by 8, those below by nothing."""
+
+    def level(by: str, rows: int, cols: int) -> Unsaid:
+        at = [(r, c) for r in range(rows) for c in range(cols)]
+        at = sorted(at, key=lambda place: place[::-1]) if by == "columns" else at
+        image = np.repeat(np.broadcast_to(8 * np.arange(2 * cols), (2 * rows, 2 * cols))[..., None], 3, axis=2)
+        image = image.astype(np.uint8)
+
+        def pixels(frame: int) -> Any:
+            r, c = at[frame]
+            return image[2 * r : 2 * r + 2, 2 * c : 2 * c + 2]
+
+        return Unsaid((rows, cols), lambda frame: 1, pixels)
+
+    # many tiles, pairs (k, k + 1): neighbours to the right, laid below each other 16 k + 8 i meets 16 (k + 1) + 8 i
+    assert seams(level("rows", 8, 9)) == (8, 16)
+    assert seams(level("columns", 8, 9)) == (8, 0)
+    # few tiles, every border: 4 of 8 and 3 of 0; read column by column 16, 32, 16 down and four times 24 across
+    assert seams(level("rows", 2, 3)) == (32 / 7, 160 / 7)
+    for by in ("rows", "columns"):
+        for grid in ((8, 9), (2, 3), (3, 2), (2, 2), (5, 4)):
+            found = guessed(level(by, *grid))
+            assert found is not None
+            assert found.by == by
+        assert guessed(level(by, 1, 9)) is None
+        assert guessed(level(by, 9, 1)) is None
+
+
+def test_jfif_frames_under_rgb_are_ycbcr_at_both_doors(tmp_path: Path) -> None:
+    from slimscan.files.dicom import DICOM
+
+    folder = unsaid(dicom(tmp_path / "slide"), "rows", "TILED_FULL", "RGB")
+    volume = DICOM.read(folder / "1_0.dcm")
+    with open_slide(folder) as slide:
+        assert slide.levels[1].colour == "ycbcr"
+        tiles = [slide.read(1, 0, 240 * c, 240, 240) for c in range(2)]
+    assert volume.shape[0] == 6
+    assert np.array_equal(volume.slices(0, 2), tiles)
+    assert np.abs(volume.slices(0, 1)[0].astype(float) - picture()[:480:2, :480:2]).mean() < 5
 
 
 def test_damaged_dicom_slides_are_one_sentence(tmp_path: Path) -> None:

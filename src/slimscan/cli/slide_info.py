@@ -78,6 +78,7 @@ _HEAD = ("level", "pixels", "downsample", "um/pixel", "tile", "grid", "stored", 
 
 def _pairs(facts: dict[str, Any]) -> list[tuple[str, str]]:
     from slimscan.cli.say import size
+    from slimscan.files.slides.dicomorder import ORDER
 
     mpp, power = facts["mpp"], facts["magnification"]
     icc = facts["icc_bytes"]
@@ -89,6 +90,11 @@ def _pairs(facts: dict[str, Any]) -> list[tuple[str, str]]:
         ("objective", "the file does not say" if power is None else f"{power:g}x"),
         ("colour profile", "none" if icc is None else size(icc)),
         ("beside it", beside or "nothing"),
+        *(
+            (f"frame order {number}", order)
+            for number in range(len(facts["levels"]))
+            if (order := facts["properties"].get(f"{ORDER}[{number}]"))
+        ),
     ]
 
 

@@ -1,7 +1,8 @@
 """DICOM whole slides (PS3.3 A.32.8, VL Whole Slide Microscopy Image): levels, label and overview of one series.
 
 An instance is a level, cut into frames; TILED_FULL frames run row by row, others say their place one by one, and places
-without a frame hold nothing (TILED_SPARSE). A level may be split into a concatenation of files (C.7.6.16.2.2.4).
+without a frame hold nothing (TILED_SPARSE). A level may be split into a concatenation of files (C.7.6.16.2.2.4). Where a
+file says neither, its pixels decide (dicomorder).
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from numpy.typing import NDArray
 from slimscan.errors import NotReadable
 from slimscan.files.dicom.open import quiet
 from slimscan.files.guard import damaged, reading
-from slimscan.files.slides import decode, splice
+from slimscan.files.slides import splice
 from slimscan.files.slides.dicomfacts import properties
 from slimscan.files.slides.dicomlevel import STREAMS, Piece, Tiling, piece, tiling
+from slimscan.files.slides.dicomorder import ORDER
 from slimscan.files.slides.opened import Opened, Picture
 from slimscan.nouns.slide import Level
 
@@ -78,7 +80,7 @@ def open_dicom(path: Path) -> Opened:
         magnification=base.pieces[0].magnification,
         icc=base.pieces[0].icc,
         pictures={name: _picture(path, one) for name, one in beside.items()},
-        told=lambda: _told(base, scaled, beside),
+        told=lambda: _told(levels, scaled, beside),
         stored=tiles.stored,
         whole=tiles.whole,
         pixels=tiles.pixels,
@@ -150,21 +152,11 @@ class _Tiles:
         here = self._levels[level]
         out = np.zeros(here.level.grid, np.int64)
         for row, col in np.argwhere(here.frame >= 0):
-            spans = here.pieces[here.part[row, col]].place.frames[here.frame[row, col]]
-            out[row, col] = sum(length for _, length in spans)
+            out[row, col] = here.size(row, col)
         return out
 
     def stored(self, level: int, row: int, col: int) -> bytes:
-        here = self._levels[level]
-        at = here.frame[row, col]
-        if at < 0:
-            return b""
-        part = here.pieces[here.part[row, col]]
-        payload: bytes = part.place.read(int(at))
-        # an item of odd length got a zero behind its end marker (PS3.5 A.4)
-        if payload.endswith(b"\xff\xd9\x00") and here.level.compression in ("jpeg", "jpeg2000", "htj2k"):
-            return payload[:-1]
-        return payload
+        return self._levels[level].stored(row, col)
 
     def whole(self, level: int, row: int, col: int) -> bytes:
         here = self._levels[level].level
@@ -179,18 +171,7 @@ class _Tiles:
         )
 
     def pixels(self, level: int, row: int, col: int) -> Picture | None:
-        return _pixels(self._levels[level], self.stored(level, row, col))
-
-
-def _pixels(here: Tiling, tile: bytes) -> Picture | None:
-    level = here.level
-    if not tile:
-        return None
-    if level.compression == "jpeg":
-        return decode.rgb(splice.spliced(tile, None, level.colour), level.tile)
-    if level.compression in STREAMS:
-        return decode.rgb(tile, level.tile, here.turn)
-    return here.pieces[0].plain(tile)
+        return self._levels[level].pixels(self.stored(level, row, col))
 
 
 def _picture(path: Path, here: Tiling) -> Callable[[], Picture]:
@@ -210,8 +191,9 @@ def _picture(path: Path, here: Tiling) -> Callable[[], Picture]:
     return read
 
 
-def _told(base: Tiling, levels: tuple[Level, ...], beside: dict[str, Tiling]) -> dict[str, str]:
-    first = base.pieces[0]
+def _told(tilings: list[Tiling], levels: tuple[Level, ...], beside: dict[str, Tiling]) -> dict[str, str]:
+    first = tilings[0].pieces[0]
     pictures = {name: (one.level.shape, one.pieces[0].icc) for name, one in beside.items()}
     with reading(first.path, TITLE), quiet():
-        return properties(first.header(), levels, first.magnification, first.icc, pictures)
+        said = properties(first.header(), levels, first.magnification, first.icc, pictures)
+    return said | {f"{ORDER}[{k}]": str(one.order) for k, one in enumerate(tilings) if one.order is not None}

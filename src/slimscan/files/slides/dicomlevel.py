@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,11 @@ from slimscan.files.dicom.open import open_dataset, quiet
 from slimscan.files.dicom.place import Place
 from slimscan.files.dicom.syntax import RLE, SYNTAXES, refused
 from slimscan.files.guard import damaged
-from slimscan.files.slides.decode import MAX_PIXELS, from_ycbcr
+from slimscan.files.slides.decode import MAX_PIXELS, from_ycbcr, rgb
+from slimscan.files.slides.dicomorder import Order, Unsaid, guessed
 from slimscan.files.slides.dicomplaces import positions
 from slimscan.files.slides.opened import Picture
-from slimscan.files.slides.splice import quality, said_colour
+from slimscan.files.slides.splice import quality, said_colour, spliced
 from slimscan.nouns.slide import Level
 
 TITLE = "DICOM slide"
@@ -31,7 +32,7 @@ _MAX_FRAMES = 1 << 24
 @dataclass(frozen=True)
 class Piece:
     """One file. shape: (height, width) of its whole matrix. tile: (rows, columns) of a frame. positions: (n, 2) upper left
-    corners (y, x) of its frames from 0, None for row by row. first: number of its first frame in the concatenation.
+    corners (y, x) of its frames from 0, None for row by row; silent: the file says no order either. first: number of its first frame in the concatenation.
     compression, colour, turn: as in Level; turn is "ycbcr" when decoders leave YCbCr to us. mpp: (y, x) micrometres or None.
     """
 
@@ -43,6 +44,7 @@ class Piece:
     first: int
     concatenation: str
     positions: NDArray[np.int64] | None
+    silent: bool
     place: Place
     compression: str
     colour: str
@@ -71,13 +73,42 @@ class Piece:
 
 @dataclass(frozen=True)
 class Tiling:
-    """A level: which frame of which piece lies at (row, col); frame is -1 where none does."""
+    """A level: which frame of which piece lies at (row, col); frame is -1 where none does. order: how frames run where it
+    was guessed, None where a file says it.
+    """
 
     level: Level
     pieces: tuple[Piece, ...]
     part: NDArray[np.int32]
     frame: NDArray[np.int64]
     turn: str
+    order: Order | None = None
+
+    def stored(self, row: int, col: int) -> bytes:
+        """The frame at (row, col) as stored, b"" where none is."""
+        at = self.frame[row, col]
+        if at < 0:
+            return b""
+        payload: bytes = self.pieces[self.part[row, col]].place.read(int(at))
+        # an item of odd length got a zero behind its end marker (PS3.5 A.4)
+        if payload.endswith(b"\xff\xd9\x00") and self.level.compression in ("jpeg", "jpeg2000", "htj2k"):
+            return payload[:-1]
+        return payload
+
+    def size(self, row: int, col: int) -> int:
+        """Bytes of the frame at (row, col), padding included; 0 where none is."""
+        at = self.frame[row, col]
+        return 0 if at < 0 else sum(length for _, length in self.pieces[self.part[row, col]].place.frames[at])
+
+    def pixels(self, tile: bytes) -> Picture | None:
+        """(th, tw, 3) of a stored frame, None of an empty one; CodecError for damage."""
+        if not tile:
+            return None
+        if self.level.compression == "jpeg":
+            return rgb(spliced(tile, None, self.level.colour), self.level.tile)
+        return (
+            rgb(tile, self.level.tile, self.turn) if self.level.compression in STREAMS else self.pieces[0].plain(tile)
+        )
 
 
 def piece(path: Path) -> Piece:
@@ -123,6 +154,7 @@ def piece(path: Path) -> Piece:
             colour = "ycbcr"  # some writers call a JFIF stream RGB, after what it decodes to
         if photometric in ("YBR_ICT", "YBR_RCT"):
             colour = "rgb"  # JPEG 2000 says its transform itself, and decoders undo it
+        places = positions(path, found, frames)
         optical = (found.get("OpticalPathSequence") or [{}])[0]
         return Piece(
             path=path,
@@ -132,7 +164,8 @@ def piece(path: Path) -> Piece:
             frames=frames,
             first=int(found.get("ConcatenationFrameOffsetNumber") or 0),
             concatenation=str(found.get("ConcatenationUID") or ""),
-            positions=positions(path, found, frames),
+            positions=places,
+            silent=places is None and not found.get("DimensionOrganizationType"),
             place=place,
             compression=compression,
             colour=colour,
@@ -147,7 +180,10 @@ def piece(path: Path) -> Piece:
 
 
 def tiling(path: Path, pieces: list[Piece]) -> Tiling:
-    """The level that the pieces make together; NotReadable when their frames do not lie on one grid."""
+    """The level that the pieces make together; NotReadable when their frames do not lie on one grid.
+
+    Where all frames are there and no file says how they run, their pixels decide.
+    """
     pieces = sorted(pieces, key=lambda one: one.first)
     first = pieces[0]
     (height, width), (th, tw) = first.shape, first.tile
@@ -187,7 +223,19 @@ def tiling(path: Path, pieces: list[Piece]) -> Tiling:
         lossy=first.lossy,
         quality=quality(first.place.read(0, 4096)) if first.compression == "jpeg" else None,
     )
-    return Tiling(level, tuple(pieces), part, frame, first.turn)
+    made = Tiling(level, tuple(pieces), part, frame, first.turn)
+    if not all(one.silent for one in pieces) or (frame < 0).any():
+        return made
+    found = guessed(
+        Unsaid(
+            grid,
+            size=lambda frame: made.size(*divmod(frame, grid[1])),
+            pixels=lambda frame: made.pixels(made.stored(*divmod(frame, grid[1]))),
+        )
+    )
+    if found is not None and found.by == "columns":
+        part, frame = (np.ascontiguousarray(held.reshape(grid[::-1]).T) for held in (part, frame))
+    return replace(made, part=part, frame=frame, order=found)
 
 
 def _flavour(found: Any) -> str:

@@ -18,7 +18,7 @@ _MARKS = (b"\x48\x00\x1f\x02SL\x04\x00", b"\x48\x00\x1e\x02SL\x04\x00")
 
 
 def positions(path: Path, found: Any, frames: int) -> NDArray[np.int64] | None:
-    """(frames, 2) corners (y, x) from 0, None when frames run row by row. Takes the per-frame sequence out of `found`:
+    """(frames, 2) corners (y, x) from 0, None when they are not said: then frames run row by row. Takes the per-frame sequence out of `found`:
     it is as long as the slide has tiles, and all else that it says is not needed.
     """
     raw = found.get_item(_PER_FRAME) if _PER_FRAME in found else None
