@@ -107,6 +107,17 @@ def test_a_page_that_stands_alone_is_for_small_slides(
     assert not (tmp_path / "x.html").exists()
 
 
+def test_no_page_takes_the_place_of_a_slide(pair: tuple[Path, Path]) -> None:
+    before = [one.read_bytes() for one in pair]
+    with open_slide(pair[0]) as one, open_slide(pair[1]) as other:
+        for place in pair:
+            with pytest.raises(OutputError, match="would change its own source"):
+                write_slide_report(pair[0], [pair[1]], place, force=True)
+            with pytest.raises(OutputError, match="would change its own source"):
+                write_alone(one, other, place, force=True)
+    assert [one.read_bytes() for one in pair] == before
+
+
 @pytest.fixture(scope="module")
 def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[browser.Page]:
     with browser.browser(tmp_path_factory.mktemp("profile")) as page:

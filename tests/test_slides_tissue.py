@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import slides_made
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -400,6 +401,28 @@ def test_a_real_slide_loses_no_tissue(real_data):
         for row, column in np.argwhere(grid):
             pixels = slide.read(0, row * level.tile[0], column * level.tile[1], *level.tile)
             assert (np.sqrt(((255.0 - pixels) ** 2).sum(axis=-1)) > 85).mean() < 0.002
+
+
+def test_the_command_writes_nothing_where_it_must_not(tmp_path):
+    from slimscan.cli import slide_tissue
+
+    place = slides_made.svs(tmp_path / "s.svs", "jpeg")
+    drawn = tmp_path / "drawn.png"
+    drawn.write_bytes(tissue_files.png(np.full((60, 60), 255, np.uint8)))
+    held = {one: one.read_bytes() for one in (place, drawn)}
+    mask = str(tmp_path / "m.png")
+    for words, kind, said in (
+        ({"output": mask, "picture": f"{tmp_path}/./m.png"}, InputError, "would be written twice"),
+        ({"output": mask, "review": f"{tmp_path}/../{tmp_path.name}/m.png"}, InputError, "would be written twice"),
+        ({"output": mask, "picture": f"{tmp_path}/p.jpg"}, InputError, "is a .png"),
+        ({"output": mask, "review": f"{tmp_path}/r.jpg"}, InputError, "got .jpg"),
+        ({"output": str(tmp_path / "m")}, InputError, "no ending"),
+        ({"output": str(drawn), "mask": [str(drawn)]}, OutputError, "would change its own source"),
+        ({"output": mask, "review": str(drawn), "mask": [str(drawn)]}, OutputError, "would change its own source"),
+    ):
+        with pytest.raises(kind, match=said):
+            slide_tissue.tissue(str(place), force=True, **words)
+    assert {one: one.read_bytes() for one in tmp_path.iterdir()} == held
 
 
 def test_the_command(tmp_path, real_data, capsys):

@@ -81,10 +81,8 @@ def report(
     from slimscan.cli import CHECK_FAILED, DONE
     from slimscan.cli.say import bar, say_json
     from slimscan.press.slide.check import as_json as told
-    from slimscan.press.staging import admit_output
     from slimscan.report.slide import write_slide_report
 
-    admit_output(Path(output), force)
     with bar(Path(source).name) as progress:
         page, found = write_slide_report(
             Path(source),
@@ -119,10 +117,8 @@ def view(
 
     with open_slide(Path(a)) as one, open_slide(Path(b)) as other:
         if output is not None:
-            from slimscan.press.staging import admit_output
             from slimscan.report.slide_tiles import write_alone
 
-            admit_output(Path(output), force)
             print(write_alone(one, other, Path(output), force))
             return 0
         from slimscan.report.slide_view import run
@@ -135,11 +131,10 @@ def _print(found: Any) -> None:
     from slimscan.cli.say import say_pairs, say_table, size
 
     words = {True: "holds", False: "DOES NOT HOLD", None: "told"}
-    whole = (
-        ""
-        if found.source_facts is None
-        else f", {100 * (1 - found.facts.bytes / found.source_facts.bytes):.1f} % less than its source"
-    )
+    whole = ""
+    if found.source_facts is not None:
+        saved = 100 * (1 - found.facts.bytes / found.source_facts.bytes)
+        whole = f", {abs(saved):.1f} % {'less' if saved >= 0 else 'more'} than its source"
     print(f"{found.path}: {size(found.facts.bytes)}{whole}")
     say_pairs([(one.name, f"{words[one.passed]}: {one.said}") for one in found.findings])
     if found.readers:

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from slimscan.errors import InputError
+
 TISSUE = """Find the tissue of a slide, write it as a mask, and say which tiles are glass.
 
 Every method, mask, annotation file and model that is named counts: a tile is glass only where none of them sees tissue, and
@@ -77,9 +79,9 @@ def tissue(
         device=device,
     )
     source = Path(slide)
-    for place in (output, review, picture):
-        if place is not None:
-            admit_output(Path(place), force, source)
+    for place in _places(output, review, picture):
+        for kept in (source, *wanted.masks, *wanted.annotations, *([wanted.model] if wanted.model else [])):
+            admit_output(place, force, kept)
     with open_slide(source) as opened:
         found = press.found(opened, wanted)
         grids = press.grids(opened, found, wanted.margin)
@@ -209,8 +211,24 @@ def train(
     return 0
 
 
+def _places(output: str, review: str | None, picture: str | None) -> list[Path]:
+    """Where files are to be written, before any is: of endings that can be, no two in one place unless they are one mask."""
+    from slimscan.press.slide.tissue_files import PICTURES, TEXTS
+
+    masks = [Path(one) for one in dict.fromkeys((output, review)) if one is not None]
+    for one in masks:
+        if one.suffix.lower() not in (*PICTURES, *TEXTS):
+            wanted = ", ".join((*PICTURES, *TEXTS))
+            raise InputError(f"{one}: a mask is written as {wanted}; got {one.suffix.lower() or 'no ending'}")
+    if picture is not None and Path(picture).suffix.lower() != ".png":
+        raise InputError(f"{picture}: the picture of what is left out is a .png")
+    places = masks + ([] if picture is None else [Path(picture)])
+    if len({one.resolve() for one in places}) < len(places):
+        raise InputError(f"{places[-1]}: would be written twice; give --output, --review and --picture a name each")
+    return places
+
+
 def _pair(said: str, stack: Any) -> Any:
-    from slimscan.errors import InputError
     from slimscan.files.slides import open_slide
     from slimscan.press.slide import tissue as press
     from slimscan.press.slide import tissue_files
@@ -226,8 +244,6 @@ def _pair(said: str, stack: Any) -> Any:
 
 
 def _numbers(said: str) -> tuple[float, ...]:
-    from slimscan.errors import InputError
-
     try:
         found = tuple(float(one) for one in said.split(","))
     except ValueError:

@@ -20,7 +20,7 @@ from slimscan.press.slide.compare import TileRow, pictures, pooled, worst
 from slimscan.press.slide.facts import left_out
 from slimscan.press.slide.ledger import read_ledger
 from slimscan.press.slide.scaled import fitting
-from slimscan.press.staging import staged
+from slimscan.press.staging import admit_output, staged
 from slimscan.report import html
 from slimscan.report.chart import png
 from slimscan.report.slide_parts import findings_table, ladder_drawn, levels_table, readers_table, size
@@ -52,8 +52,11 @@ def write_slide_report(
 ) -> tuple[Path, tuple[Checked, ...]]:
     """Check every output against the source, and write the page; (its path, what was found).
 
-    most: tiles a level that are looked at, None: all. Errors as for `check`; OutputError when the page cannot be written.
+    most: tiles a level that are looked at, None: all. Errors as for `check`; OutputError when the page cannot be written, or would
+    stand where one of the slides does.
     """
+    for slide in (source, *outputs):
+        admit_output(place, force, slide)
     steps: list[Step] = []
     with open_slide(source) as before:
         for path in outputs:

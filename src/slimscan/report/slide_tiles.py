@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from slimscan.errors import InputError
 from slimscan.nouns.slide import Slide
 from slimscan.press.slide.sample import shrunk
-from slimscan.press.staging import staged
+from slimscan.press.staging import admit_output, staged
 
 TILE = 256
 FARTHEST = 32  # a square is never made from more than FARTHEST x FARTHEST times its pixels
@@ -90,9 +90,11 @@ def admit(one: Slide, other: Slide) -> None:
 def write_alone(one: Slide, other: Slide, place: Path, force: bool = False) -> Path:
     """A page that holds the squares of both slides and OpenSeadragon itself, for slides of at most HELD_PIXELS.
 
-    InputError: larger, or of two sizes. OutputError: exists, or cannot be written.
+    InputError: larger, or of two sizes. OutputError: exists, is one of the slides, or cannot be written.
     """
     admit(one, other)
+    for slide in (one, other):
+        admit_output(place, force, slide.path)
     height, width = one.levels[0].shape
     if height * width > HELD_PIXELS:
         raise InputError(
