@@ -207,6 +207,15 @@ def test_seams_by_hand() -> None:
         assert guessed(level(by, 9, 1)) is None
 
 
+def test_of_two_copies_of_a_level_the_named_one_is_read(tmp_path: Path) -> None:
+    folder = dicom(tmp_path / "slide")
+    other = dicom(tmp_path / "other", syntax="native")
+    shutil.copy(other / "0_0.dcm", folder / "copy.dcm")
+    for name, compression in (("0_0.dcm", "jpeg"), ("copy.dcm", "none")):
+        with open_slide(folder / name) as slide:
+            assert (len(slide.levels), slide.levels[0].compression) == (2, compression)
+
+
 def test_jfif_frames_under_rgb_are_ycbcr_at_both_doors(tmp_path: Path) -> None:
     from slimscan.files.dicom import DICOM
 

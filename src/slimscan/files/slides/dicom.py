@@ -96,7 +96,8 @@ def _scaled(
 
 
 def _files(path: Path) -> list[Path]:
-    """The files of the series, by name. Neighbours that cannot be read are no part of it."""
+    """The files of the series, the one that was named first, others by name: of two of one size, the first is the level.
+    Neighbours that cannot be read are no part of it."""
     if path.is_dir():
         series: dict[str, list[Path]] = {}
         for file in sorted(path.iterdir()):
@@ -117,7 +118,7 @@ def _files(path: Path) -> list[Path]:
     beside = [
         file for file in sorted(path.parent.iterdir()) if file != path and (_about(file) or ("", ""))[:2] == mine[:2]
     ]
-    return sorted([path, *beside])
+    return [path, *beside]
 
 
 def _about(file: Path) -> tuple[str, str, str] | None:
