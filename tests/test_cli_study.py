@@ -77,14 +77,14 @@ def test_a_forged_certificate_is_exit_3(study, capsys, tmp_path):
     assert found["differences"][0].startswith("contract.alpha: the certificate says 0.01, the rows give 0.05")
 
 
-@pytest.mark.parametrize("kind", sorted(set(KINDS) - {"readers", "torchscript", "onnx"}))
+@pytest.mark.parametrize("kind", sorted(set(KINDS) - {"readers"}))
 def test_new_writes_a_study_that_reads_back(kind, capsys, tmp_path):
     place = tmp_path / "new.toml"
     words = {
         "python": ["--call", "numpy:sign"],
         "command": ["--command", "echo {image} {output}"],
         "threshold": ["--value", "300"],
-    }
+    } | {one: ["--model", "net.onnx"] for one in ("torchscript", "onnx", "unet", "nnunet", "monai_bundle")}
     arguments = ["study", "new", "-o", str(place), "--task", kind, "--codec", "jpeg2000", "--codec", "jpegxl"]
     arguments += ["--psnr", "60,50", "--delta", "0.03", *words.get(kind, [])]
     assert said(capsys, *arguments) == {"output": str(place)}

@@ -174,8 +174,6 @@ def test_settings_stages_and_what_is_missing(stored: tuple[Path, np.ndarray, np.
         OzxDataset(str(folder))["other"]
     with pytest.raises(InputError, match=r": 7 bits; allowed: 8 to 16$"):
         OzxDataset.save_case(data, seg, {}, str(tmp_path / "x"), bits=7)
-    with pytest.raises(InputError, match=r"holds no preprocessed case \(\.b2nd\); run nnUNetv2_preprocess first$"):
-        convert(tmp_path / "before")
 
 
 def test_a_folder_of_b2nd_becomes_one_of_ozx(tmp_path: Path) -> None:
@@ -188,6 +186,9 @@ def test_a_folder_of_b2nd_becomes_one_of_ozx(tmp_path: Path) -> None:
     blosc2.asarray(data, urlpath=str(tmp_path / "plans" / "a.b2nd"))
     blosc2.asarray(seg, urlpath=str(tmp_path / "plans" / "a_seg.b2nd"))
     (tmp_path / "plans" / "a.pkl").write_bytes(pickle.dumps({"spacing": 1}))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match=r"holds no preprocessed case \(\.b2nd\); run nnUNetv2_preprocess first$"):
+        convert(tmp_path / "empty")
     made = convert(tmp_path / "plans", bits=16)
     assert made == tmp_path / "plans_ozx"
     ours, labels, _, properties = OzxDataset(str(made))["a"]

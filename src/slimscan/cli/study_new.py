@@ -37,6 +37,10 @@ def new(
         str | None, typer.Option(help="Of a python task: package.module:function or file.py:function.")
     ] = None,
     command: Annotated[str | None, typer.Option(help="Of a command task, with {image} and {output}.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="Of a network task: its file; of nnunet and monai_bundle its folder. Counts from the TOML."),
+    ] = None,
     value: Annotated[float | None, typer.Option(help="Of a threshold task, in the image's unit.")] = None,
     against: Annotated[str | None, typer.Option(help="truth (the masks) or itself (the uncompressed result).")] = None,
     metric: Annotated[list[str] | None, typer.Option(help="Metric of masks; may be repeated.")] = None,
@@ -73,15 +77,21 @@ def new(
     }
     if not any(levels.values()):
         levels["psnr"] = _numbers("levels", said(None, "Levels of PSNR in dB", "60,55,50,45,40,35"))
-    kind = said(task, "Kind of task (otsu, threshold, python, command, torchscript, onnx, readers, features)", "otsu")
+    kind = said(
+        task,
+        "Kind of task (otsu, threshold, python, command, unet, onnx, torchscript, nnunet, monai_bundle, readers, features)",
+        "otsu",
+    )
     words: dict[str, Any] = {"name": kind, "kind": kind, "against": against}
     own: dict[str, dict[str, Any]] = {
         "python": {"call": call},
         "command": {"command": command},
         "threshold": {"value": value},
+        "monai_bundle": {"bundle": model},
+        **{one: {"model": model} for one in ("torchscript", "onnx", "unet", "nnunet")},
     }
     words |= own.get(kind, {})
-    for word in ("call", "command", "value"):
+    for word in ("call", "command", "value", "model", "bundle"):
         if word in words and words[word] is None and asks:
             answer = said(None, f"{word} of the task", "")
             words[word] = float(answer) if word == "value" else answer
