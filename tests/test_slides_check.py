@@ -17,6 +17,7 @@ from slimscan.errors import InputError
 from slimscan.files.slides import open_slide
 from slimscan.press.slide import compare, facts, measure, other_readers, sample
 from slimscan.press.slide.check import Checked, check
+from slimscan.press.slide.compress import compress_slide
 from slimscan.press.slide.facts import Facts, Page
 from slimscan.press.slide.families import family
 from slimscan.press.slide.measure import Row
@@ -177,6 +178,33 @@ def test_facts_count_places_and_pieces(tmp_path: Path) -> None:
     assert (found.shared, found.pages[0].pieces) == (2, 1)
     (tmp_path / "x.bin").write_bytes(b"nothing of the kind")
     assert facts.readers(facts.facts(tmp_path / "x.bin")) == []
+
+
+def test_an_ome_slide_is_looked_at_in_its_subifds(tmp_path: Path) -> None:
+    place = slides_made.ome(tmp_path / "o.ome.tif")
+    grid = np.zeros((4, 5), bool)
+    grid[0, 0] = grid[3, 4] = True
+    out = tmp_path / "p.ome.tif"
+    compress_slide(place, out, profile="compatible", left="empty", tissue={0: grid, 1: np.eye(2, 3, dtype=bool)})
+    with open_slide(out) as slide:
+        gone = [sorted(facts.left_out(slide, level)) for level in range(3)]
+    assert gone == [[(0, 0), (3, 4)], [(0, 0), (1, 1)], []]
+    assert facts.facts(out).zero == 4
+    found = check(out, place, most=None)
+    said = {one.name: one for one in found.findings}
+    assert said["pixels"].said.startswith("24 of 24 tiles")
+    assert said["tifffile"].passed is True, said["tifffile"].said
+
+
+def test_no_folder_is_told(tmp_path: Path) -> None:
+    place, out = slides_made.svs(tmp_path / "a.svs", "jpeg"), tmp_path / "b.svs"
+    compress_slide(place, out, profile="exact")
+    data = bytearray(out.read_bytes())
+    data[len(data) // 3] ^= 0x10
+    out.write_bytes(data)
+    told = " ".join(one.said for one in check(out).findings)
+    assert "of page 0" in told
+    assert str(tmp_path) not in told
 
 
 def share(place: Path, numbers: list[int]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from slimscan.errors import SlimscanError
+from slimscan.errors import OutputError, SlimscanError
 from slimscan.files.slides import open_slide
 from slimscan.nouns.slide import Slide
 from slimscan.press.slide.compare import LevelLine, TileRow, compare, lines
@@ -113,7 +113,7 @@ def _opens(out: Slide) -> Finding:
         try:
             out.read(index, height // 2, width // 2, min(64, height), min(64, width))
         except SlimscanError as error:
-            return Finding(name, False, f"level {index}: {error}")
+            return Finding(name, False, f"level {index}: {_without_place(error, out.path)}")
     shapes = ", ".join(f"{one.shape[1]}x{one.shape[0]}" for one in out.levels)
     return Finding(name, True, f"{out.format}, {len(out.levels)} level{'s' if len(out.levels) > 1 else ''}: {shapes}")
 
@@ -167,11 +167,18 @@ def _restored(path: Path) -> list[Finding]:
     name = "restores its source"
     try:
         found = restored_digest(path)
+    except (OutputError, OSError) as error:
+        told = error.strerror or error if isinstance(error, OSError) else _without_place(error, path)
+        return [Finding(name, None, f"not tried: no room beside the file ({told})")]
     except SlimscanError as error:
-        return [Finding(name, False, str(error))]
-    except OSError as error:
-        return [Finding(name, None, f"not tried: no room beside the file ({error.strerror or error})")]
+        return [Finding(name, False, _without_place(error, path))]
     return [Finding(name, True, f"every byte of it, SHA-256 {found[:16]}...")]
+
+
+def _without_place(error: SlimscanError, path: Path) -> str:
+    """What an error says without the folder of the file, which is nobody's business in a report."""
+    head, _, rest = str(error).partition(": ")
+    return rest if rest and (path.name in head or head.startswith(str(path.parent))) else str(error)
 
 
 def _properties(before: Slide, out: Slide) -> Finding:

@@ -7,13 +7,15 @@ by running, Bio-Formats and QuPath by their sources.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from slimscan.errors import NotReadable
+from slimscan.errors import InputError, NotReadable
+from slimscan.files.slides.rewrite_ifd import structure
 from slimscan.nouns.slide import Slide
+from slimscan.press.slide.board import boards
 
 JPEG, JPEG_OLD, APERIO, APERIO_YCC, J2K, JXL = (7,), (6,), (33003, 33005), (33003,), (34712,), (50002, 52546)
 NAMES = {
@@ -90,12 +92,19 @@ def facts(path: Path) -> Facts:
     try:
         with tifffile.TiffFile(path) as tiff:
             pages = tuple(
-                _page(number, page) for number, page in enumerate(tiff.pages) if getattr(page, "is_tiled", False)
+                _page(number, page) for number, page in enumerate(directories(tiff)) if getattr(page, "is_tiled", False)
             )
             said = str(getattr(tiff.pages[0], "description", ""))
             return Facts("tiff", pages, size, tiff.is_bigtiff, said.startswith("Aperio"))
     except (tifffile.TiffFileError, ValueError, IndexError, KeyError, OSError) as error:
         raise NotReadable(f"{path}: its table of tiles cannot be read ({error}); is the file whole?") from error
+
+
+def directories(tiff: Any) -> Iterator[Any]:
+    """Every page of a tifffile.TiffFile, the SubIFDs of one directly behind it."""
+    for page in tiff.pages:
+        yield page
+        yield from getattr(page, "pages", None) or ()
 
 
 def _page(number: int, page: object) -> Page:
@@ -121,14 +130,16 @@ def left_out(slide: Slide, level: int) -> dict[tuple[int, int], str]:
     Empty for formats that hand out no tiles. A picture that a scanner's software shares itself counts as shared, too.
     """
     rows, cols = slide.levels[level].grid
-    page = slide.levels[level].page
-    if page is None:
+    if slide.levels[level].page is None:
         return _by_bytes(slide, level) if rows * cols else {}
-    import tifffile
-
-    with tifffile.TiffFile(slide.path) as tiff:
-        ifd = tiff.pages[page]
-        pairs = list(zip(ifd.dataoffsets, ifd.databytecounts, strict=False))
+    try:  # a level's page counts the chain; the directory itself may be a SubIFD
+        number = next((one.number for one in boards(slide) if one.index == level), None)
+    except InputError:
+        number = None
+    if number is None:
+        return {}
+    offsets, counts = structure(slide.path).payloads(number)
+    pairs = list(zip(offsets.tolist(), counts.tolist(), strict=True))
     uses = Counter(one for one in pairs if one[1])
     found = {}
     for index, one in enumerate(pairs[: rows * cols]):

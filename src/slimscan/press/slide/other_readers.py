@@ -11,9 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from slimscan.errors import InputError
+from slimscan.files.slides.rewrite_ifd import structure
 from slimscan.nouns import Needs
 from slimscan.nouns.slide import Slide
-from slimscan.press.slide.facts import Facts
+from slimscan.press.slide.board import boards
+from slimscan.press.slide.facts import Facts, directories
 from slimscan.press.slide.sample import WHITE_DISTANCE, places, white_distance
 
 OPENSLIDE = Needs("openslide-python", "openslide", "slides")
@@ -59,7 +62,9 @@ def by_openslide(out: Slide, seed: int, known: Facts, source: Path | None) -> Fi
                         largest = max(largest, apart)
     except openslide.OpenSlideError as error:
         too = " and its source" if source is not None and _refused(source) else ""
-        return Finding(name, None, f"refuses it{too}: {str(error).splitlines()[0].rpartition(': ')[2]}")
+        return Finding(
+            name, None, f"refuses it{too}: {str(error).splitlines()[0].replace(str(out.path), out.path.name)}"
+        )
     if largest > ROUNDING:
         said = f"opens it, and sees pixels that differ by up to {largest} from what slimscan reads"
         return Finding(name, False, said)
@@ -106,10 +111,10 @@ def by_tifffile(out: Slide, seed: int) -> Finding:
     means: list[float] = []
     try:
         with tifffile.TiffFile(out.path) as tiff:
-            for index, level in enumerate(out.levels):
-                if level.page is None:
-                    continue
-                page: Any = tiff.pages[level.page]
+            there, made = {page.offset: page for page in directories(tiff)}, structure(out.path)
+            for board in boards(out):
+                index, level = board.index, board.level
+                page: Any = there[made.pages[board.number].at]
                 page = getattr(page, "keyframe", page) if not hasattr(page, "decode") else page
                 for row, col in places(level, level.tile, LOOKED, seed + index) if level.tiles else ():
                     data = out.tile(index, row, col)
@@ -126,6 +131,8 @@ def by_tifffile(out: Slide, seed: int) -> Finding:
                     ours = out.read(index, row * level.tile[0], col * level.tile[1], h, w)
                     largest, looked = max(largest, _apart(pixels, ours)), looked + 1
                     means.append(float(np.abs(pixels.astype(np.float64) - ours).mean()))
+    except InputError:
+        return Finding(name, None, "opens it; no tile was there to decode")
     except Exception as error:  # noqa: BLE001 - what a foreign reader raises is what is told
         return Finding(
             name, None, f"cannot decode it: {str(error).splitlines()[0] if str(error) else type(error).__name__}"

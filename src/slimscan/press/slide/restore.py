@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from slimscan.errors import ChecksumError, InputError
+from slimscan.errors import ChecksumError, CodecError, InputError
 from slimscan.files.slides.rewrite_skeleton import from_skeleton
 from slimscan.press.slide.board import payloads
 from slimscan.press.slide.ledger import Ledger, read_ledger
@@ -89,7 +89,12 @@ def _written(source: Path, ledger: Ledger, out: Path) -> tuple[int, str]:
             nonlocal count
             found = stored.read(number, tile)
             if number in ways:
-                found = grow(found, ways[number])
+                try:
+                    found = grow(found, ways[number])
+                except CodecError as error:
+                    raise ChecksumError(
+                        f"{source}: tile {tile} of page {number} is damaged ({error}); copy the compressed slide anew"
+                    ) from error
             if number in ledger.digests:
                 wanted = ledger.digests[number][BYTES * tile : BYTES * (tile + 1)]
                 if hashlib.sha256(found).digest() != wanted:
