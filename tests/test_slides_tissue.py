@@ -353,11 +353,34 @@ def test_masks_that_do_not_fit_are_refused(tmp_path):
     assert press.found(slide, press.Wanted(masks=(colours,))).share == 1
 
 
+@pytest.mark.parametrize(
+    ("sides", "fits"),
+    [((1000, 1500), True), ((999, 1500), True), ((1000, 1499), True), ((995, 1500), False), ((1000, 1492), False)],
+)
+def test_a_mask_is_of_the_whole_slide_to_a_pixel(tmp_path, sides, fits):
+    import imagecodecs
+
+    class Large(Stand):
+        levels = (Level((100_000, 150_000), (256, 256), (391, 586), 1.0, "jpeg"),)
+
+        def __init__(self):
+            self.path = Path("large.svs")
+
+    place = tmp_path / "m.png"
+    place.write_bytes(imagecodecs.png_encode(np.ones(sides, np.uint8)))
+    if fits:
+        assert tissue_files.mask(place, Large()).share == 1
+    else:  # 5 rows of 100 pixels are far more than the margin
+        with pytest.raises(InputError, match="another proportion"):
+            tissue_files.mask(place, Large())
+
+
 def test_words_that_mean_nothing_are_refused():
     for words, said in (
         ({"methods": ("colour", "magic")}, 'no tissue method is called "magic"; allowed: colour, otsu, saturation'),
         ({"methods": ()}, "nothing says where tissue is: name a method, a mask, annotations or a model"),
         ({"margin": -1.0}, "margin -1: want 0 or more pixels"),
+        ({"chance": 2.0}, "chance 2: want a share of tissue above 0 and below 1"),
     ):
         with pytest.raises(InputError, match=said):
             press.Wanted(**words)

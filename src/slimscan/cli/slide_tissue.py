@@ -79,9 +79,9 @@ def tissue(
         device=device,
     )
     source = Path(slide)
-    for place in _places(output, review, picture):
+    for written in _places(output, review, picture):
         for kept in (source, *wanted.masks, *wanted.annotations, *([wanted.model] if wanted.model else [])):
-            admit_output(place, force, kept)
+            admit_output(written, force, kept)
     with open_slide(source) as opened:
         found = press.found(opened, wanted)
         grids = press.grids(opened, found, wanted.margin)
@@ -169,8 +169,7 @@ def train(
     )
     sizes = _numbers(magnifications)
     with ExitStack() as stack, bar("training") as move:
-        known = [_pair(one, stack) for one in pairs]
-        judging = [_pair(one, stack) for one in held or ()]
+        known, judging = ([_pair(one, stack) for one in some] for some in (pairs, held or []))
         before = 0
 
         def moved(line: Mapping[str, Any]) -> None:
@@ -216,10 +215,10 @@ def _places(output: str, review: str | None, picture: str | None) -> list[Path]:
     from slimscan.press.slide.tissue_files import PICTURES, TEXTS
 
     masks = [Path(one) for one in dict.fromkeys((output, review)) if one is not None]
-    for one in masks:
-        if one.suffix.lower() not in (*PICTURES, *TEXTS):
-            wanted = ", ".join((*PICTURES, *TEXTS))
-            raise InputError(f"{one}: a mask is written as {wanted}; got {one.suffix.lower() or 'no ending'}")
+    wrong = next((one for one in masks if one.suffix.lower() not in (*PICTURES, *TEXTS)), None)
+    if wrong is not None:
+        known = ", ".join((*PICTURES, *TEXTS))
+        raise InputError(f"{wrong}: a mask is written as {known}; got {wrong.suffix.lower() or 'no ending'}")
     if picture is not None and Path(picture).suffix.lower() != ".png":
         raise InputError(f"{picture}: the picture of what is left out is a .png")
     places = masks + ([] if picture is None else [Path(picture)])

@@ -55,6 +55,10 @@ class Wanted:
             raise InputError("nothing says where tissue is: name a method, a mask, annotations or a model")
         if not 0 <= self.margin < float("inf"):
             raise InputError(f"margin {self.margin:g}: want 0 or more pixels of the largest level")
+        if not 0 < self.chance < 1:
+            raise InputError(
+                f"chance {self.chance:g}: want a share of tissue above 0 and below 1; 0.5 is the usual one"
+            )
 
     @property
     def names(self) -> tuple[str, ...]:

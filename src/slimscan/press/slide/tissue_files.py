@@ -19,7 +19,6 @@ PICTURES = (".tif", ".tiff", ".png")
 TEXTS = (".geojson", ".json")
 _MOST_PIXELS = 64 << 20
 _MARK = "slimscan tissue"
-_ASPECT = 0.01  # of a side: masks are exported with rounded sides
 
 
 def mask(path: Path, slide: Slide) -> Tissue:
@@ -48,12 +47,21 @@ def mask(path: Path, slide: Slide) -> Tissue:
         step = (float(said["step"][0]), float(said["step"][1]))
         if values.shape != tuple(math.ceil(side / one) for side, one in zip(shape, step, strict=True)):
             step = (shape[0] / values.shape[0], shape[1] / values.shape[1])
-    elif abs(shape[0] - values.shape[0] * step[1]) > max(1.5 * step[1], _ASPECT * shape[0]):
+    elif not _one_scale(values.shape, shape):
         raise InputError(
             f"{path}: is {values.shape[1]} x {values.shape[0]}, which is another proportion than {slide.path} with "
             f"{shape[1]} x {shape[0]}; want a mask of the whole slide"
         )
     return Tissue(values != 0, step, shape, (path.name,))
+
+
+def _one_scale(held: tuple[int, ...], shape: tuple[int, int]) -> bool:
+    """Whether some downsample gives both sides of a mask, each to a pixel, as exports round them. A slack in parts of a side
+    would let a cropped mask through, stretched by more than any margin.
+    """
+    low = max(whole / (side + 1) for side, whole in zip(held, shape, strict=True))
+    high = min(whole / max(side - 1, 1e-9) for side, whole in zip(held, shape, strict=True))
+    return low <= high
 
 
 def drawn(path: Path, slide: Slide, step: float) -> Tissue:
