@@ -87,11 +87,10 @@ def plain(path: Path, levels: int = 3, **more: Any) -> Path:
             common: dict[str, Any] = {"resolution": (20000 / 2**k, 20000 / 2**k), "resolutionunit": "CENTIMETER"} | more
             out.write(
                 np.ascontiguousarray(base[:: 2**k, :: 2**k]),
-                tile=(256, 256),
                 photometric="rgb",
                 subfiletype=int(k > 0),
                 metadata=None,
-                **({"compression": "deflate"} | common),
+                **({"tile": (256, 256), "compression": "deflate"} | common),
             )
     return path
 

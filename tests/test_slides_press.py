@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import math
+import struct
 import zlib
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import imagecodecs
 import numpy as np
@@ -18,13 +21,18 @@ from slimscan.errors import ChecksumError, InputError, OutputError
 from slimscan.files.slides import open_slide
 from slimscan.files.slides.decode import rgb
 from slimscan.files.slides.splice import spliced
+from slimscan.nouns.slide import Level
+from slimscan.press.slide import plan as plans
 from slimscan.press.slide.blank import blank_like
+from slimscan.press.slide.board import Board
 from slimscan.press.slide.compress import compress_slide
 from slimscan.press.slide.families import FAMILIES, PAPER
-from slimscan.press.slide.ledger import Ledger, packed, read_ledger
+from slimscan.press.slide.ledger import MAGIC, Ledger, packed, read_ledger
+from slimscan.press.slide.plan import Plan
 from slimscan.press.slide.quality import Floors, judge
 from slimscan.press.slide.restore import restore_slide
 from slimscan.press.slide.transcode import SOI, Way, grow, plain_way, shrink
+from slimscan.regions.tissue import Tissue
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +154,54 @@ def test_a_ledger_is_read_back_and_damage_is_told(tmp_path: Path) -> None:
     assert read_ledger(file) is None
 
 
+def test_a_ledger_of_a_stranger_is_damage(tmp_path: Path) -> None:
+    def signed(body: bytes, head: bytes) -> bytes:
+        blob = body + head + struct.pack("<I", len(head))
+        return blob + struct.pack("<Q32s16s", len(blob), hashlib.sha256(blob).digest(), MAGIC)
+
+    bomb = zlib.compress(b'{"a": "' + bytes(80 << 20) + b'"}')
+    for body, head in (
+        (b"", b"not json"), (b"", b"[]"), (b"", b'{"digests": 3}'), (b"x", b'{"digests": [], "about": 1}'),
+        (zlib.compress(b"3"), b'{"digests": [], "about": 9}'), (bomb, b'{"digests": [], "about": %d}' % len(bomb)),
+    ):  # fmt: skip
+        place = tmp_path / "x.svs"
+        place.write_bytes(b"slide" + signed(body, head))
+        with pytest.raises(ChecksumError, match="is damaged; copy the compressed slide anew"):
+            read_ledger(place)
+
+
+def test_painting_spares_every_pixel_of_the_mask() -> None:
+    level = Level((97, 97), (97, 97), (1, 1), 1.0, "none")
+    held = np.zeros((13, 13), bool)
+    held[6] = True
+    plan = Plan(Board(0, 0, level, b"", lambda _: np.zeros((97, 97, 3), np.uint8)), left="paint")
+    shown = replace(plan, tissue=Tissue(held, (8.0, 8.0), (97, 97))).wanted(0, b"x")
+    assert (shown[48:56] == 0).all()
+    assert (shown[:48] == 255).all()
+    assert (shown[56:] == 255).all()
+
+
 # ---- profiles
+
+
+def test_many_levels_that_do_not_fit_their_plans_stay_as_they_are(tmp_path: Path, monkeypatch: Any) -> None:
+    source = made.plain(tmp_path / "a.tif", 5, tile=(32, 32), compression="jpeg")
+    with open_slide(source) as opened:
+        last = {opened.tile(n, one.grid[0] - 1, one.grid[1] - 1) for n, one in enumerate(opened.levels)}
+        assert len(opened.levels) == 5
+    monkeypatch.setattr(plans, "SAMPLE", 1)
+    monkeypatch.setattr(plans, "shrink", lambda stored, way: None if stored in last else shrink(stored, way))
+    receipt = compress_slide(source, tmp_path / "b.tif")
+    assert receipt.copied
+    assert (tmp_path / "b.tif").read_bytes() == source.read_bytes()
+
+
+def test_a_mask_without_tissue_is_said_to_be_one(slide: Path, tmp_path: Path) -> None:
+    blank = Tissue(np.zeros((96, 120), bool), (10.0, 10.0), (960, 1200))
+    grids = {0: np.zeros((4, 5), bool)}
+    receipt = compress_slide(slide, tmp_path / "b.svs", profile="compatible", tissue=lambda _: (blank, grids))
+    assert receipt.copied
+    assert "no tissue was found, so that all tiles were kept" in receipt.notes[1]
 
 
 def test_exact_gives_the_very_same_file_back(slide: Path, tmp_path: Path) -> None:
@@ -227,8 +282,6 @@ def test_small_is_never_larger_and_passes_its_floors(slide: Path, tmp_path: Path
 @pytest.mark.parametrize("codec", tuple(PAPER))
 @pytest.mark.parametrize("left", ["paint", "empty"])
 def test_paper_writes_what_was_said(slide: Path, tmp_path: Path, codec: str, left: str) -> None:
-    from slimscan.regions.tissue import Tissue
-
     grid = corner(slide)
     held = np.ones((96, 120), bool)
     held[:32, :60] = False

@@ -35,7 +35,6 @@ from slimscan.regions.tissue import Tissue
 Profile = Literal["exact", "compatible", "small", "paper"]
 Left = Literal["keep", "paint", "shared", "empty"]
 GLASS: Mapping[Profile, Left] = {"exact": "keep", "compatible": "shared", "small": "shared", "paper": "keep"}
-TRIES = 4
 Find = Callable[[Slide], tuple[Tissue, Mapping[int, Grid]]]
 
 
@@ -196,7 +195,7 @@ def _settled(
     each: Each,
     again: bool,
 ) -> SlideReceipt:
-    """Write until no level is larger than it was and every plan holds; at most a few times."""
+    """Write until no level is larger than it was and every plan holds: each round that fails gives up a level at least."""
     lossy = any(board.level.lossy is not False for board in work.boards)
     if lossy and wish.profile in ("small", "paper") and not again:
         raise InputError(
@@ -215,7 +214,7 @@ def _settled(
     }
     with work.payloads(source, False) as stored:
         plans = {number: with_blank(_plan(plan, wish, stored), stored.read) for number, plan in start.items()}
-        for _ in range(TRIES):
+        for _ in range(len(plans) + 1):
             try:
                 work.write(source, hidden, tuple(plans.values()), each)
             except NoWay as error:
@@ -228,10 +227,20 @@ def _settled(
                 break
             plans |= {number: with_blank(start[number], stored.read) for number in grown}
         else:
-            raise CheckFailed(
-                f"{source}: no plan held in {TRIES} tries; take --profile compatible, which changes no tile"
-            )
-    return _signed(source, work, wish, tuple(plans.values()), found, hidden, lossy, bool(grids))
+            raise CheckFailed(f"{source}: no plan of its levels held; take --profile compatible, which changes no tile")
+    about = _about_glass(wish, seen, grids)
+    return _signed(source, work, wish, tuple(plans.values()), found, hidden, lossy, about)
+
+
+def _about_glass(wish: Wish, seen: Tissue | None, grids: Mapping[int, Grid]) -> tuple[str, ...]:
+    """Why glass that was to go could not; nothing when it could."""
+    if wish.left == "keep":
+        return ()
+    if not grids:
+        return ("nothing was said about where glass is, so that all tiles were kept",)
+    if seen is not None and not seen.pixels.any():
+        return ("no tissue was found, so that all tiles were kept: a mask without any is more often wrong than right",)
+    return ()
 
 
 def _plan(start: Plan, wish: Wish, stored: Payloads) -> Plan:
@@ -257,7 +266,7 @@ def _signed(
     found: dict[int, Sums],
     hidden: Path,
     lossy: bool,
-    left_out: bool,
+    about_glass: tuple[str, ...],
 ) -> SlideReceipt:
     """The receipt and the ledger behind the file; the source itself when nothing was gained. CheckFailed as promised."""
     digest = sha256(source)
@@ -284,7 +293,7 @@ def _signed(
         same = Check("copy", digest, sha256(hidden), sha256(hidden) == digest)
         receipt = replace(
             _receipt(source, wish, tuple(Plan(p.board) for p in plans), _as_is(plans, found), lossy, digest, [same]),
-            output_bytes=size, saved_percent=0.0, copied=True, notes=(note,),
+            output_bytes=size, saved_percent=0.0, copied=True, notes=(note, *about_glass),
         )  # fmt: skip
     else:
         work.attach(hidden, data)
@@ -304,7 +313,7 @@ def _signed(
             saved_percent=100 * (1 - size / whole),
             ledger_bytes=len(data),
             checks=tuple(checks),
-            notes=_notes(wish, plans, receipt, left_out, size > whole),
+            notes=(*_notes(wish, plans, receipt, size > whole), *about_glass),
         )
     failed = [check for check in receipt.checks if not check.passed]
     if failed:
@@ -428,7 +437,7 @@ def _travelling(receipt: SlideReceipt) -> dict[str, Any]:
     return {key: value for key, value in asdict(receipt).items() if key not in left_out}
 
 
-def _notes(wish: Wish, plans: Sequence[Plan], receipt: SlideReceipt, left_out: bool, grown: bool) -> tuple[str, ...]:
+def _notes(wish: Wish, plans: Sequence[Plan], receipt: SlideReceipt, grown: bool) -> tuple[str, ...]:
     notes = []
     if receipt.lossy_before and receipt.tiles["recoded"]:
         notes.append("lossy on lossy: the source's tiles had lost something already, and were coded with loss again")
@@ -442,8 +451,6 @@ def _notes(wish: Wish, plans: Sequence[Plan], receipt: SlideReceipt, left_out: b
         notes.append(
             "glass is stored as tiles of no bytes: OpenSlide shows it transparent, other readers black or not at all"
         )
-    if wish.left != "keep" and not left_out:
-        notes.append("nothing was said about where glass is, so that all tiles were kept")
     if grown:
         notes.append("the paper's fixed settings take more bytes than this source; small is never larger")
     return tuple(notes)

@@ -21,6 +21,7 @@ from slimscan.files.ozx import compact
 MAGIC = b"slimslide1\r\n\x1a\n\x00\x00"
 _FOOTER = struct.Struct("<Q32s16s")
 _MOST = 1 << 30
+_MOST_ABOUT = 64 << 20  # bytes of the JSON: a receipt is some kB
 
 
 @dataclass(frozen=True)
@@ -66,14 +67,18 @@ def read_ledger(path: Path) -> Ledger | None:
         raise NotReadable(f"{path}: cannot be read ({error.strerror or error})") from error
     if hashlib.sha256(blob).digest() != digest:
         raise _damaged(path)
-    told = struct.unpack("<I", blob[-4:])[0]
-    head = json.loads(blob[-4 - told : -4])
-    body, at, digests = blob[: -4 - told], 0, {}
-    for number, size_of in head["digests"]:
-        digests[int(number)] = body[at : at + size_of]
-        at += size_of
-    about_at = len(body) - head["about"]
-    return Ledger(json.loads(zlib.decompress(body[about_at:])), digests, body[at:about_at])
+    try:
+        told = struct.unpack("<I", blob[-4:])[0]
+        head = json.loads(blob[-4 - told : -4])
+        body, at, digests = blob[: -4 - told], 0, {}
+        for number, size_of in head["digests"]:
+            digests[int(number)] = body[at : at + size_of]
+            at += size_of
+        about_at = len(body) - head["about"]
+        about = dict(json.loads(zlib.decompressobj().decompress(body[about_at:], _MOST_ABOUT)))
+    except (ValueError, KeyError, TypeError, zlib.error) as error:  # a digest that fits says nothing of who wrote it
+        raise _damaged(path) from error
+    return Ledger(about, digests, body[at:about_at])
 
 
 def _damaged(path: Path) -> ChecksumError:

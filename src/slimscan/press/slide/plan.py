@@ -75,9 +75,13 @@ class Plan:
             return pixels
         level, (row, col) = self.board.level, self.board.place(tile)
         held = self.tissue.pixels
+        scale = [
+            most / (whole * step)
+            for most, whole, step in zip(self.tissue.shape, level.shape, self.tissue.step, strict=True)
+        ]
         y, x = (
-            np.minimum(((at * side + np.arange(side) + 0.5) * grid / whole).astype(np.int64), grid - 1)
-            for at, side, grid, whole in zip((row, col), level.tile, held.shape, level.shape, strict=True)
+            np.minimum(((at * side + np.arange(side) + 0.5) * by).astype(np.int64), grid - 1)
+            for at, side, by, grid in zip((row, col), level.tile, scale, held.shape, strict=True)
         )
         return np.where(held[np.ix_(y, x)][..., None], pixels, np.uint8(255))
 
