@@ -46,8 +46,11 @@ def by_openslide(out: Slide, seed: int, known: Facts, source: Path | None) -> Fi
             largest, redrawn, clear, lost = 0, 0, 0, 0
             for index, level in enumerate(out.levels):
                 if index >= held.level_count or held.level_dimensions[index] != (level.shape[1], level.shape[0]):
+                    shape, sizes = f"{level.shape[1]}x{level.shape[0]}", list(held.level_dimensions)
+                    alike = source is not None and _sizes(source) == sizes  # it does not see SubIFDs, for example
+                    too = ", as in the source" if alike else ""
                     return Finding(
-                        name, False, f"opens it, and its level {index} is not {level.shape[1]}x{level.shape[0]}"
+                        name, None if alike else False, f"opens it, and its level {index} is not {shape}{too}"
                     )
                 for row, col in places(level, (256, 256), LOOKED, seed + index):
                     rgba = _region(held, index, row * 256, col * 256, level.shape)
@@ -79,6 +82,17 @@ def by_openslide(out: Slide, seed: int, known: Facts, source: Path | None) -> Fi
     return Finding(
         name, True, said + (f"; {clear} of the places that were looked at are transparent in part" if clear else "")
     )
+
+
+def _sizes(path: Path) -> list[tuple[int, int]]:
+    """The sides (width, height) of the levels that OpenSlide sees; none where it refuses the file."""
+    import openslide
+
+    try:
+        with openslide.OpenSlide(str(path)) as held:
+            return list(held.level_dimensions)
+    except openslide.OpenSlideError:
+        return []
 
 
 def _refused(path: Path) -> bool:
