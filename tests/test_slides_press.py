@@ -23,6 +23,7 @@ from slimscan.files.slides.decode import rgb
 from slimscan.files.slides.splice import spliced
 from slimscan.nouns.slide import Level
 from slimscan.press.slide import plan as plans
+from slimscan.press.slide import restore
 from slimscan.press.slide.blank import blank_like
 from slimscan.press.slide.board import Board
 from slimscan.press.slide.compress import compress_slide
@@ -32,6 +33,7 @@ from slimscan.press.slide.plan import Plan
 from slimscan.press.slide.quality import Floors, judge
 from slimscan.press.slide.restore import restore_slide
 from slimscan.press.slide.transcode import SOI, Way, grow, plain_way, shrink
+from slimscan.press.staging import LEFTOVER
 from slimscan.regions.tissue import Tissue
 
 
@@ -353,6 +355,19 @@ def test_only_whole_exact_outputs_are_restored(slide: Path, tmp_path: Path) -> N
     with pytest.raises(Exception, match=r"damaged|does not come back as it was|other JPEG tables"):
         restore_slide(out, back)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["b.svs"]
+
+
+def test_what_a_killed_check_leaves_is_swept(slide: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    seen: list[str] = []
+    compress_slide(slide, tmp_path / "b.svs")
+    real = restore._written
+    monkeypatch.setattr(
+        restore, "_written", lambda source, ledger, out: (seen.append(out.name), real(source, ledger, out))[1]
+    )
+    assert restore.restored_digest(tmp_path / "b.svs") == hashlib.sha256(slide.read_bytes()).hexdigest()
+    assert len(seen) == 1
+    assert LEFTOVER.match(seen[0])
+    assert [one.name for one in tmp_path.iterdir()] == ["b.svs"]
 
 
 # ---- real slides

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from slimscan.press.slide.board import payloads
 from slimscan.press.slide.ledger import Ledger, read_ledger
 from slimscan.press.slide.proof import BYTES
 from slimscan.press.slide.transcode import grow
-from slimscan.press.staging import admit_output, staged
+from slimscan.press.staging import HOST, MARK, admit_output, staged
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,10 @@ def ledger_of(source: Path) -> Ledger:
 
 
 def restored_digest(source: Path) -> str:
-    """The SHA-256 of what `source` restores to, through a temporary file beside it."""
-    handle, name = tempfile.mkstemp(prefix=".slimscan-restored-", dir=source.parent)
+    """The SHA-256 of what `source` restores to, through a temporary file beside it, which the next output there sweeps away
+    if this process is killed.
+    """
+    handle, name = tempfile.mkstemp(prefix=f"{MARK}{HOST}-{os.getpid()}-{secrets.token_hex(4)}-", dir=source.parent)
     os.close(handle)
     try:
         return _written(source, ledger_of(source), Path(name))[1]
