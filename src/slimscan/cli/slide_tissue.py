@@ -214,11 +214,11 @@ def _places(output: str, review: str | None, picture: str | None) -> list[Path]:
     """Where files are to be written, before any is: of endings that can be, no two in one place unless they are one mask."""
     from slimscan.press.slide.tissue_files import PICTURES, TEXTS
 
-    masks = [Path(one) for one in dict.fromkeys((output, review)) if one is not None]
-    wrong = next((one for one in masks if one.suffix.lower() not in (*PICTURES, *TEXTS)), None)
+    masks, known = [Path(one) for one in dict.fromkeys((output, review)) if one is not None], (*PICTURES, *TEXTS)
+    wrong = next((one for one in masks if one.suffix.lower() not in known), None)
     if wrong is not None:
-        known = ", ".join((*PICTURES, *TEXTS))
-        raise InputError(f"{wrong}: a mask is written as {known}; got {wrong.suffix.lower() or 'no ending'}")
+        ending = wrong.suffix.lower() or "no ending"
+        raise InputError(f"{wrong}: a mask is written as {', '.join(known)}; got {ending}")
     if picture is not None and Path(picture).suffix.lower() != ".png":
         raise InputError(f"{picture}: the picture of what is left out is a .png")
     places = masks + ([] if picture is None else [Path(picture)])
