@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 from slimscan.codecs import codec as find_codec
 from slimscan.errors import InputError
 from slimscan.models.nnunet import CONFIGURATIONS, PLANNERS, Machine, Training
+from slimscan.study import declaration
 from slimscan.study.cases import Case, find_cases
 from slimscan.study.declared import CASES
 from slimscan.study.words import Word, nearest, table
@@ -102,16 +102,9 @@ class NnunetPlan:
 
 def load(path: Path) -> NnunetPlan:
     """The run that a TOML declares; InputError naming the file, the word and what is allowed."""
-    try:
-        given = tomllib.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: is not there; docs/nnunet-monai.md has one to copy") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as TOML: {error}") from None
-    try:
-        return parse(given, path.resolve().parent)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
+    return declaration.read(
+        path, "docs/nnunet-monai.md has one to copy", lambda given, _: parse(given, path.resolve().parent)
+    )
 
 
 def parse(given: Mapping[str, Any], base: Path) -> NnunetPlan:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 import slimscan
 from slimscan.errors import InputError
 from slimscan.nouns.study import NUMBER_OF, Contract
-from slimscan.study import tasks
+from slimscan.study import declaration, tasks
 from slimscan.study.cases import Case, find_cases
 from slimscan.study.declared import ALSO, CASES, CODECS, CONTRACT, METRICS, RUN, STUDY
 from slimscan.study.folder import FORMAT
@@ -104,17 +103,9 @@ def fingerprint(plan: Mapping[str, Any]) -> str:
 
 def load(path: Path, base: Path | None = None) -> Study:
     """The study that a TOML declares; patterns count from base, its own folder when None. InputError naming the file, the word, and what is allowed."""
-    try:
-        text = path.read_text("utf-8")
-        given = tomllib.loads(text)
-    except FileNotFoundError:
-        raise InputError(f"{path}: is not there; `slimscan study new` writes one") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as TOML: {error}") from error
-    try:
-        return parse(given, base or path.resolve().parent, text)
-    except InputError as error:
-        raise type(error)(f"{path}: {error}") from None
+    return declaration.read(
+        path, "`slimscan study new` writes one", lambda given, text: parse(given, base or path.resolve().parent, text)
+    )
 
 
 def parse(given: Mapping[str, Any], base: Path, text: str = "") -> Study:

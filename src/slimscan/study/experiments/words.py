@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from slimscan.codecs import codec as find_codec
 from slimscan.errors import InputError
 from slimscan.models.spec import PRESETS, FitSpec, NetSpec, NormSpec, preset, usual
+from slimscan.study import declaration
 from slimscan.study.cases import Case, find_cases
 from slimscan.study.declared import CASES, STUDY
 from slimscan.study.training_words import NET_WORDS, NORM_WORDS, words_of
@@ -126,16 +126,11 @@ def ratio_text(ratio: float) -> str:
 
 def load(path: Path) -> Experiment:
     """The experiment that a TOML declares; patterns count from its folder. InputError naming the file and the word."""
-    try:
-        given = tomllib.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: is not there; `slimscan study new --recipe elkhoury2021` writes one") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as TOML: {error}") from error
-    try:
-        return parse(given, path.resolve().parent)
-    except InputError as error:
-        raise type(error)(f"{path}: {error}") from None
+    return declaration.read(
+        path,
+        "`slimscan study new --recipe elkhoury2021` writes one",
+        lambda given, _: parse(given, path.resolve().parent),
+    )
 
 
 def parse(given: Mapping[str, Any], base: Path) -> Experiment:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import csv
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from slimscan.errors import InputError
-from slimscan.study import patterns
+from slimscan.study import declaration, patterns
 from slimscan.study.declared import STUDY
 from slimscan.study.recipes.luu2021.coders import NAMES
 from slimscan.study.recipes.luu2021.images import Diffusion
@@ -129,16 +128,9 @@ class Protocol:
 
 def load(path: Path) -> Protocol:
     """The protocol that a TOML declares; patterns count from its folder. InputError naming the file and the word."""
-    try:
-        given = tomllib.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: is not there; `slimscan study new --recipe luu2021` writes one") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as TOML: {error}") from error
-    try:
-        return parse(given, path.resolve().parent)
-    except InputError as error:
-        raise type(error)(f"{path}: {error}") from None
+    return declaration.read(
+        path, "`slimscan study new --recipe luu2021` writes one", lambda given, _: parse(given, path.resolve().parent)
+    )
 
 
 def parse(given: Mapping[str, Any], base: Path) -> Protocol:

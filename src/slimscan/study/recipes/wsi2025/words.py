@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from slimscan.errors import InputError
 from slimscan.nouns import Codec, Setting
 from slimscan.press.slide.families import PAPER
 from slimscan.regions.tissue import METHODS
-from slimscan.study import patterns
+from slimscan.study import declaration, patterns
 from slimscan.study.declared import STUDY
 from slimscan.study.recipes.wsi2025.paper import MAGNIFICATIONS
 from slimscan.study.words import Word, nearest, table
@@ -107,16 +106,9 @@ def family_of(name: str) -> str:
 
 def load(path: Path) -> Protocol:
     """The protocol that a TOML declares; patterns count from its folder. InputError naming the file and the word."""
-    try:
-        given = tomllib.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: is not there; `slimscan study new --recipe wsi2025` writes one") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as TOML: {error}") from error
-    try:
-        return parse(given, path.resolve().parent)
-    except InputError as error:
-        raise type(error)(f"{path}: {error}") from None
+    return declaration.read(
+        path, "`slimscan study new --recipe wsi2025` writes one", lambda given, _: parse(given, path.resolve().parent)
+    )
 
 
 def parse(given: Mapping[str, Any], base: Path) -> Protocol:
