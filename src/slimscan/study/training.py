@@ -14,12 +14,11 @@ from slimscan.errors import InputError
 from slimscan.models.crops import crops
 from slimscan.models.normal import ready
 from slimscan.models.spec import FitSpec, NetSpec, NormSpec
-from slimscan.nouns import Pixels, Volume
+from slimscan.nouns import Pixels
 from slimscan.press.open import read
 from slimscan.study import patterns
+from slimscan.study.apart import NEAR_MM, apart_mm
 from slimscan.study.task import real
-
-_NEAR_MM = 0.5  # corners of image and mask may lie so far apart
 
 
 @dataclass(frozen=True)
@@ -64,8 +63,8 @@ def _pair(patient: str, name: str, image: Path, mask: Path) -> Pair:
         raise InputError(
             f"{mask}: the mask is {labels.shape}, its image {picture.shape[:3]}; give it on the image's grid"
         )
-    apart = _apart_mm(picture, drawn)
-    if apart > _NEAR_MM:
+    apart = apart_mm(picture, drawn)
+    if apart > NEAR_MM:
         raise InputError(f"{mask}: lies up to {apart:.3g} mm beside its image {image}; give it on the image's grid")
     whole = np.rint(labels.astype(np.float64))
     if not np.array_equal(whole, labels) or whole.min(initial=0) < 0 or whole.max(initial=0) > 65535:
@@ -76,13 +75,6 @@ def _pair(patient: str, name: str, image: Path, mask: Path) -> Pair:
             f"{image}: holds NaN or infinity; a network cannot learn from them, so replace or leave it out"
         )
     return Pair(patient, name, pixels.astype(np.float32), whole.astype(np.uint16))
-
-
-def _apart_mm(one: Volume, other: Volume) -> float:
-    z, y, x = (side - 1 for side in one.shape[:3])
-    corners = np.array([[i, j, k, 1] for i in (0, x) for j in (0, y) for k in (0, z)], np.float64)
-    gap = corners @ (np.asarray(one.affine_mm, np.float64) - np.asarray(other.affine_mm, np.float64)).T
-    return float(np.sqrt((gap[:, :3] ** 2).sum(axis=1)).max())
 
 
 def classes_of(found: Sequence[Pair], said: Mapping[str, int] | None) -> dict[str, int]:

@@ -11,10 +11,9 @@ import numpy as np
 from slimscan.errors import InputError
 from slimscan.nouns import Pixels, Volume
 from slimscan.press.open import read
+from slimscan.study.apart import NEAR_MM, apart_mm
 from slimscan.study.cases import Case
 from slimscan.study.task import real
-
-NEAR_MM = 0.5  # two affines that put no corner further apart than this are one grid
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ def prepare(case: Case, classes: Mapping[str, tuple[int, ...]], grid: Mapping[st
         raise InputError(
             f"{case.mask}: the mask is {labels.shape}, its image {image.shape[:3]}; give it on the image's grid"
         )
-    apart = _apart_mm(image, drawn)
+    apart = apart_mm(image, drawn)
     if apart > NEAR_MM:
         raise InputError(
             f"{case.mask}: the mask lies up to {apart:.3g} mm beside its image {case.path}; give it on the image's grid"
@@ -113,11 +112,3 @@ def resampled(pixels: Pixels, affine: Pixels, spacing_mm: Any, size: Any, order:
     moved[:3, :3] = affine[:3, :3] * scale
     moved[:3, 3] = affine[:3, :3] @ offset + affine[:3, 3]
     return out, moved
-
-
-def _apart_mm(one: Volume, other: Volume) -> float:
-    """The largest distance between the same corner of two grids of one shape."""
-    z, y, x = (side - 1 for side in one.shape[:3])
-    corners = np.array([[i, j, k, 1] for i in (0, x) for j in (0, y) for k in (0, z)], np.float64)
-    gap = corners @ (np.asarray(one.affine_mm, np.float64) - np.asarray(other.affine_mm, np.float64)).T
-    return float(np.sqrt((gap[:, :3] ** 2).sum(axis=1)).max())
